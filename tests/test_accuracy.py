@@ -1,0 +1,206 @@
+"""Values and gradients against the 60-digit oracle, to the bar and not beyond.
+
+The bar is relative: 1e-6 in float32, 1e-14 in float64, or u · 2⁻²⁴ (2⁻⁵³) where that is larger: the
+rounding of the logit difference u itself, u the distance from the maximum to the runner-up.
+Gradients meet it as a fraction of the row's largest entry; integer-label cross entropy in each one.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from .cases import FUNCTIONS, MASKED_CASES, NAMED_CASES, SIZES, random_cases, select
+
+BAR = {np.float32: (1e-6, 2.0**-24), np.float64: (1e-14, 2.0**-53)}
+OVER_CLASSES = [f for f in FUNCTIONS if not f.elementwise]
+
+
+def batch(function, cases, dtype):
+    """The cases' rows stacked: the positional arguments, and `where` or None."""
+    first, second = (np.stack([getattr(c, n) for c in cases]) for n in ("first", "second"))
+    label = np.array([case.label for case in cases], np.int32)
+    where = None if cases[0].where is None else np.stack([case.where for case in cases])
+    return function.arguments(first, second, label, where, dtype), where
+
+
+@functools.cache
+def truth(function, cases, dtype):
+    """The oracle's value and gradients for `batch`, stacked alike."""
+    arguments, where = batch(function, cases, dtype)
+    masks = [None] * len(cases) if where is None else where
+    if not function.elementwise:
+        rows = [function.truth(*a, where=w) for *a, w in zip(*arguments, masks, strict=True)]
+        return [np.stack(x) for x in zip(*rows, strict=True)][: 1 + len(function.differentiable)]
+    shape = arguments[0].shape
+    each = [function.truth(*map(float, a)) for a in zip(*(x.ravel() for x in arguments))]
+    columns = np.array(each).T.reshape(-1, *shape)[: 1 + len(function.differentiable)]
+    return list(columns if where is None else np.where(where, columns, 0))
+
+
+def margins(function, arguments, where):
+    """Per outcome its distance u from the maximum, and per row that of the runner-up."""
+    if function.row != "softmax":
+        return np.zeros(arguments[0].shape), np.zeros(arguments[0].shape[:1] + (1,))
+    logits = [arguments[i].astype(float) for i in function.differentiable]
+    logits = logits[: 1 if function.kinds[-1] == "y" else 2]
+    if where is not None:
+        logits = [np.where(where, z, -np.inf) for z in logits]
+    u = [z.max(-1, keepdims=True) - z for z in logits]
+    runner_up = np.min([np.sort(x, -1)[:, 1:2] for x in u], 0)
+    return u[0], np.where(np.isfinite(runner_up), runner_up, 0)
+
+
+def gradient_bars(function, arguments, where, true, dtype):
+    """The error allowed in every gradient entry."""
+    bar, rounding = BAR[dtype]
+    u, runner_up = margins(function, arguments, where)
+    bars = []
+    for i, gradient in enumerate(true[1:]):
+        size = np.where(np.isfinite(gradient), np.abs(gradient), 0)
+        if function.kinds == ("zp", "id") and not function.elementwise:
+            label = np.arange(u.shape[-1]) == arguments[1][:, None]
+            u_entry = np.where(label, np.where(u == 0, runner_up, 0), np.where(size > 0, u, 0))
+            bars.append(size * np.maximum(bar, u_entry * rounding))
+            continue
+        if function.kinds[-1] == "y" and i == 0:  # p − y: the label's own rounding is in it
+            size = np.maximum(size, arguments[1])
+        if not function.elementwise:
+            size = size.max(-1, keepdims=True)
+        bars.append(np.broadcast_to(size * np.maximum(bar, runner_up * rounding), gradient.shape))
+    return [b + np.finfo(dtype).tiny for b in bars]
+
+
+def check(function, got, want, allowed, cases):
+    """Non-finite values agree in kind; finite ones within `allowed`. The message names the worst."""
+    got = np.asarray(got, float)
+    with np.errstate(all="ignore"):
+        same = np.isclose(got, want, 0, 0, equal_nan=True)
+        excess = np.where(same, 0, np.abs(got - want) / allowed)
+    worst = np.unravel_index(np.argmax(np.nan_to_num(excess, nan=np.inf)), got.shape)
+    assert excess[worst] <= 1, (
+        f"{function}, {cases[worst[0]].name!r}, at {worst[1:]}: got {got[worst]:.17g}, "
+        f"want {want[worst]:.17g}, {excess[worst]:.3g} times the error allowed"
+    )
+
+
+@functools.cache
+def compiled(function):
+    """The value, its gradients by reverse mode and, given tangents, one forward derivative."""
+
+    @jax.jit
+    def run(arguments, where, tangents):
+        def of_floats(*floats):
+            full = list(arguments)
+            for place, x in zip(function.differentiable, floats, strict=True):
+                full[place] = x
+            return function(*full, where=where)
+
+        floats = [arguments[i] for i in function.differentiable]
+        value, pull = jax.vjp(of_floats, *floats)
+        gradients = pull(jnp.ones_like(value))
+        return value, gradients, tangents and jax.jvp(of_floats, floats, tangents)
+
+    return run
+
+
+def compare(function, cases, dtype, forward=True):
+    arguments, where = batch(function, cases, dtype)
+    value, *gradients = true = truth(function, cases, dtype)
+    per_row = (lambda x: x) if function.elementwise else (lambda x: x.sum(-1))
+    # Where the true derivative is infinite (log p at p = 0), tests/test_edges.py says what holds.
+    finite = [np.isfinite(g) for g in gradients]
+    known = [ok & np.isfinite(value if function.elementwise else value[:, None]) for ok in finite]
+    rng = np.random.default_rng(0)
+    tangents = [np.where(ok, rng.normal(size=ok.shape), 0).astype(dtype) for ok in finite]
+    got = compiled(function)(arguments, where, tangents if forward else None)
+    assert got[0].dtype == dtype and got[0].shape == value.shape
+
+    bar, rounding = BAR[dtype]
+    _, runner_up = margins(function, arguments, where)
+    relative = np.maximum(bar, runner_up * rounding)
+    allowed = np.abs(value) * (relative if function.elementwise else relative[:, 0])
+    allowed = np.where(np.isfinite(value), allowed, 0) + np.finfo(dtype).tiny
+    check(function, got[0], value, allowed, cases)
+
+    bars = gradient_bars(function, arguments, where, true, dtype)
+    for g, want, error, ok in zip(got[1], gradients, bars, known, strict=True):
+        assert g.dtype == dtype
+        check(function, np.where(ok, g, 0), np.where(ok, want, 0), error, cases)
+
+    if forward:
+        primal, tangent = got[2]
+        check(function, primal, value, allowed, cases)
+        along = zip(gradients, bars, known, tangents, strict=True)
+        along = [(np.where(ok, g, 0) * t, error * np.abs(t)) for g, error, ok, t in along]
+        want, error = (sum(per_row(x) for x in terms) for terms in zip(*along, strict=True))
+        ok = np.isfinite(value)
+        error = error + np.finfo(dtype).tiny
+        check(function, np.where(ok, tangent, 0), np.where(ok, want, 0), error, cases)
+
+
+@pytest.mark.parametrize("cases", [NAMED_CASES, MASKED_CASES], ids=["named", "masked"])
+@pytest.mark.parametrize("function", FUNCTIONS, ids=str)
+def test_float32(function, cases):
+    compare(function, cases, np.float32)
+
+
+@pytest.mark.parametrize("cases", [NAMED_CASES, MASKED_CASES], ids=["named", "masked"])
+@pytest.mark.parametrize("function", FUNCTIONS, ids=str)
+def test_float64(function, cases):
+    with jax.enable_x64(True):
+        compare(function, cases, np.float64)
+
+
+@functools.cache
+def random_batch(size):
+    return tuple(random_cases(size))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("function", OVER_CLASSES, ids=str)
+def test_float32_of_any_size(function, size):
+    compare(function, random_batch(size), np.float32, forward=False)
+
+
+@pytest.mark.parametrize("function", OVER_CLASSES, ids=str)
+def test_forward_mode_gives_the_same_gradient(function):
+    arguments, _ = batch(function, NAMED_CASES, np.float32)
+    value, *gradients = true = truth(function, NAMED_CASES, np.float32)
+    jacobian = jax.jacfwd(function.__call__, argnums=function.differentiable)
+    got = jax.jit(jax.vmap(jacobian))(*arguments)
+    bars = gradient_bars(function, arguments, None, true, np.float32)
+    for g, want, allowed in zip(got, gradients, bars, strict=True):
+        ok = np.isfinite(want) & np.isfinite(value)[:, None]
+        check(function, np.where(ok, g, 0), np.where(ok, want, 0), allowed, NAMED_CASES)
+
+
+@pytest.mark.parametrize("narrow", [jnp.bfloat16, jnp.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("function", FUNCTIONS, ids=str)
+def test_narrow_input_is_its_float32(function, narrow):
+    arguments, _ = batch(function, NAMED_CASES, np.float32)
+    low = [jnp.asarray(x, x.dtype if x.dtype == np.int32 else narrow) for x in arguments]
+    wide = [x if x.dtype == np.int32 else x.astype(jnp.float32) for x in low]
+    run = compiled(function)
+    (low_value, low_gradients, _), (value, gradients, _) = (run(x, None, None) for x in (low, wide))
+    assert low_value.dtype == jnp.float32
+    np.testing.assert_array_equal(low_value, value)
+    for low_gradient, gradient in zip(low_gradients, gradients, strict=True):
+        assert low_gradient.dtype == narrow
+        np.testing.assert_array_equal(
+            low_gradient.astype(jnp.float32), gradient.astype(narrow).astype(jnp.float32)
+        )
+
+
+@pytest.mark.parametrize("function", select(name="_divergence"), ids=str)
+def test_divergence_is_never_negative(function):
+    """4096 pairs from 1e-8 apart to far: where a rounded difference of sums is negative half the time."""
+    rng = np.random.default_rng(0)
+    first = 2 * rng.normal(size=(4096, 10))
+    apart = 10.0 ** rng.uniform(-8, 1, size=(4096, 1))
+    label = np.zeros(4096, np.int32)
+    p, q = function.arguments(first, first + apart * rng.normal(size=first.shape), label)
+    assert np.min(function(p, q)) >= 0
+    np.testing.assert_array_equal(function(p, p), np.zeros(first.shape[: function(p, p).ndim]))

@@ -1,0 +1,18 @@
+"""Entropy, cross entropy, KL and Jensen–Shannon divergence for JAX, exact in every regime."""
+
+from importlib.metadata import version as _version
+
+from ._probability import cross_entropy as cross_entropy
+from ._probability import entropy as entropy
+from ._probability import js_divergence as js_divergence
+from ._probability import kl_divergence as kl_divergence
+from ._sigmoid import sigmoid_cross_entropy as sigmoid_cross_entropy
+from ._sigmoid import sigmoid_entropy as sigmoid_entropy
+from ._sigmoid import sigmoid_js_divergence as sigmoid_js_divergence
+from ._sigmoid import sigmoid_kl_divergence as sigmoid_kl_divergence
+from ._softmax import softmax_cross_entropy as softmax_cross_entropy
+from ._softmax import softmax_entropy as softmax_entropy
+from ._softmax import softmax_js_divergence as softmax_js_divergence
+from ._softmax import softmax_kl_divergence as softmax_kl_divergence
+
+__version__ = _version("xent-jax")

@@ -1,0 +1,180 @@
+"""Every message a user can meet: shapes and dtypes when traced, values under checkify."""
+
+import operator
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+from jax.experimental import checkify
+
+_COMPUTED_AS_THEY_ARE = ("float16", "bfloat16", "float32", "float64")
+
+
+def real_array(name: str, argument: str, x: Any) -> Array:
+    """x as a real floating array; integers, booleans and float8 become float32."""
+    x = jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(f"{name}: {argument} must be real, got {x.dtype}; pass {argument}.real.")
+    if x.dtype.name in _COMPUTED_AS_THEY_ARE:
+        return x
+    if _is_number(x):
+        return x.astype(jnp.float32)
+    raise TypeError(f"{name}: {argument} must hold numbers, got {x.dtype}.")
+
+
+def _is_number(x: Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.number) or x.dtype == jnp.bool_
+
+
+def class_axes(name: str, argument: str, x: Array, axis: Any) -> tuple[int, ...]:
+    """axis (an int or a tuple of ints) as non-negative ints, in the order it names them."""
+    given = axis if isinstance(axis, tuple) else (axis,)
+    try:
+        axes = tuple(operator.index(a) for a in given)
+    except TypeError:
+        raise TypeError(f"{name}: axis must be an int or a tuple of ints, got {axis!r}.") from None
+    if not axes:
+        raise ValueError(f"{name}: axis must name at least one axis, got an empty tuple.")
+    for a in axes:
+        if not -x.ndim <= a < x.ndim:
+            raise ValueError(
+                f"{name}: axis {a} is out of range for {argument} of shape {x.shape}; "
+                f"choose one in [{-x.ndim}, {x.ndim})."
+                if x.ndim
+                else f"{name}: {argument} must have a class axis, got a scalar; pass a vector."
+            )
+    axes = tuple(a % x.ndim for a in axes)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name}: axis {axis!r} names an axis of {argument} twice; name it once.")
+    if any(x.shape[a] == 0 for a in axes):
+        raise ValueError(
+            f"{name}: {argument} of shape {x.shape} has no classes along axis {axis}; "
+            "a distribution needs at least one."
+        )
+    return axes
+
+
+def same_shape(name: str, first: str, a: Array, second: str, b: Array) -> None:
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{name}: {first} and {second} must have the same shape, got {a.shape} and {b.shape}; "
+            "broadcast one with jnp.broadcast_to, or use jax.vmap."
+        )
+
+
+def mask(name: str, argument: str, where: Any, x: Array) -> Array:
+    """where as a boolean array that broadcasts to the shape of the data."""
+    where = jnp.asarray(where)
+    if where.dtype != jnp.bool_:
+        raise TypeError(
+            f"{name}: where must be boolean, got {where.dtype}; pass a comparison such as mask > 0."
+        )
+    try:
+        fits = jnp.broadcast_shapes(where.shape, x.shape) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name}: where of shape {where.shape} does not broadcast to {argument} of shape "
+            f"{x.shape}; give it that shape, or axes of size one."
+        )
+    return where
+
+
+def label_array(name: str, labels: Any) -> tuple[Array, bool]:
+    """labels as an array, and whether they are class ids (an integer or boolean dtype)."""
+    labels = jnp.asarray(labels)
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        return labels, True
+    if labels.dtype == jnp.bool_:
+        return labels.astype(jnp.int32), True
+    return real_array(name, "labels", labels), False
+
+
+def id_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> None:
+    expected = tuple(n for i, n in enumerate(logits.shape) if i not in axes)
+    if labels.shape == expected:
+        return
+    hint = (
+        "squeeze the extra axis, e.g. labels[..., 0]"
+        if labels.ndim == logits.ndim
+        else "give one id per example"
+    )
+    if labels.shape == logits.shape:
+        hint = "a distribution over classes must have a floating dtype: labels.astype(jnp.float32)"
+    raise ValueError(
+        f"{name}: integer labels must have the shape of logits without its class axes, "
+        f"{expected} for logits of shape {logits.shape}, got {labels.shape}; {hint}."
+    )
+
+
+def ignore_index_for_ids(name: str, ignore_index: Any, ids: bool) -> None:
+    if ignore_index is None:
+        return
+    if not ids:
+        raise TypeError(
+            f"{name}: ignore_index goes with integer labels, got floating labels; "
+            "mask examples by multiplying the loss instead."
+        )
+    if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):
+        raise TypeError(f"{name}: ignore_index must be an int or None, got {ignore_index!r}.")
+
+
+def smoothing(name: str, label_smoothing: Any) -> float:
+    try:
+        amount = float(label_smoothing)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}: label_smoothing must be a number in [0, 1], got {label_smoothing!r}."
+        ) from None
+    if not 0.0 <= amount <= 1.0:
+        raise ValueError(f"{name}: label_smoothing must lie in [0, 1], got {label_smoothing!r}.")
+    return amount
+
+
+def log_base(name: str, base: Any) -> float:
+    try:
+        number = float(base)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: base must be a number or None, got {base!r}.") from None
+    if not number > 0.0 or number == 1.0 or number == float("inf"):
+        raise ValueError(
+            f"{name}: base must be positive, finite and not 1, got {base!r}; "
+            "use base=2 for bits, or None for nats."
+        )
+    return number
+
+
+def probabilities(name: str, argument: str, p: Array) -> None:
+    checkify.debug_check(
+        jnp.all(p >= 0), f"{name}: {argument} holds a negative or NaN probability."
+    )
+
+
+def no_nan(name: str, argument: str, x: Array) -> None:
+    checkify.debug_check(~jnp.any(jnp.isnan(x)), f"{name}: {argument} holds NaN.")
+
+
+def some_class_possible(name: str, argument: str, impossible: Array) -> None:
+    checkify.debug_check(
+        ~jnp.any(impossible),
+        f"{name}: a row of {argument} is −inf everywhere: no class is possible.",
+    )
+
+
+def at_most_one_infinite(name: str, argument: str, undefined: Array) -> None:
+    checkify.debug_check(
+        ~jnp.any(undefined), f"{name}: a row of {argument} holds more than one +inf."
+    )
+
+
+def ids_in_range(name: str, valid: Array, classes: int) -> None:
+    checkify.debug_check(
+        jnp.all(valid), f"{name}: labels holds an id outside [0, {classes}) that is not ignored."
+    )
+
+
+def unit_interval(name: str, argument: str, valid: Array) -> None:
+    checkify.debug_check(
+        jnp.all(valid), f"{name}: {argument} holds a value outside [0, 1] that is not ignored."
+    )

@@ -1,0 +1,56 @@
+"""What every public function does alike: how it is compiled, masked, and how its result is given."""
+
+import math
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from . import _checks as check
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """jax.jit with the named options static, keeping the signature that editors show."""
+    return lambda f: cast(Callable[_P, _R], jax.jit(f, static_argnames=options))
+
+
+def row_data(
+    name: str, argument: str, x: Any, axis: Any, where: Any, fill: float
+) -> tuple[Array, tuple[int, ...], Array | None]:
+    """The data with `fill` at the outcomes that do not exist, its class axes, and the mask."""
+    x = check.real_array(name, argument, x)
+    axes = check.class_axes(name, argument, x, axis)
+    if where is None:
+        return x, axes, None
+    kept = check.mask(name, argument, where, x)
+    return jnp.where(kept, x, jnp.asarray(fill, x.dtype)), axes, kept
+
+
+def match_precision(*arrays: Array) -> tuple[Array, ...]:
+    """The arrays, all float64 if one of them is: under strict promotion float32 would clash."""
+    if any(x.dtype == jnp.float64 for x in arrays):
+        return tuple(x.astype(jnp.float64) for x in arrays)
+    return arrays
+
+
+def some_kept(kept: Array | None, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array | None:
+    """Per row, whether any outcome exists at all; None if nothing is masked."""
+    if kept is None:
+        return None
+    return jnp.any(jnp.broadcast_to(kept, shape), axis=axes, keepdims=True)
+
+
+def finish(name: str, value: Array, axes: tuple[int, ...], base: Any, keepdims: bool) -> Array:
+    """The value in the asked unit, with or without the class axes."""
+    value = in_base(name, value, base)
+    return value if keepdims else jnp.squeeze(value, axis=axes)
+
+
+def in_base(name: str, value: Array, base: Any) -> Array:
+    """The value in units of log(base): nats for None, bits for 2."""
+    return value if base is None else value / math.log(check.log_base(name, base))

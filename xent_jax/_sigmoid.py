@@ -1,0 +1,156 @@
+"""The Bernoulli row: elementwise entropy, cross entropy, KL and Jensen–Shannon of binary logits.
+
+A logit z stands for the two outcomes with logits (z, 0): probability σ(z) of class 1.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from . import _checks as check
+from ._conventions import compiled, in_base, match_precision
+from ._numerics import binary_entropy, compute_dtype, directional, judge, largest, widen
+from ._softmax_divergence import js, kl
+
+_ELEMENT = ()  # no class axes: each element is a row of its own
+
+
+def _sigmoid(z: Array) -> Array:
+    """σ(z), relatively exact on both sides."""
+    tail = jnp.exp(-jnp.abs(z))
+    return jnp.where(z >= 0, 1.0, tail) / (1.0 + tail)
+
+
+@jax.custom_jvp
+def _entropy(logits: Array) -> Array:
+    return binary_entropy(widen(logits))
+
+
+@partial(_entropy.defjvp, symbolic_zeros=True)
+def _entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # For the edge z = ±inf: −z σ(z) σ(−z) is 0 there.
+    def gradients(z: Array) -> tuple[Array]:
+        finite = jnp.clip(z, -largest(z), largest(z))
+        return (-finite * _sigmoid(z) * _sigmoid(-z),)
+
+    value = _entropy(*primals)
+    return value, directional(gradients, primals, tangents, jnp.ones_like(value), _ELEMENT)
+
+
+@jax.custom_jvp
+def _cross_entropy(logits: Array, y: Array, verdict: Array) -> Array:
+    """y·softplus(−z) + (1 − y)·softplus(z): hard labels subtract nothing."""
+    z, y = widen(logits), widen(y)
+    above = jnp.where(y == 1.0, 0.0, (1.0 - y) * jnp.maximum(z, 0.0))
+    below = jnp.where(y == 0.0, 0.0, y * jnp.maximum(-z, 0.0))
+    return judge(above + below + jnp.log1p(jnp.exp(-jnp.abs(z))), verdict)
+
+
+@partial(_cross_entropy.defjvp, symbolic_zeros=True)
+def _cross_entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # For saturated logits: (1 − y) σ(z) − y σ(−z) keeps the tail that σ(z) − y rounds away.
+    *data, verdict = primals
+
+    def gradients(z: Array, y: Array) -> tuple[Array, Array]:
+        slope = (1.0 - y) * _sigmoid(z) - y * _sigmoid(-z)
+        return slope, -jnp.clip(z, -largest(z), largest(z))
+
+    value = _cross_entropy(*primals)
+    return value, directional(gradients, tuple(data), tangents[:2], verdict, _ELEMENT)
+
+
+def _data(name: str, argument: str, logits: Any, where: Any) -> tuple[Array, Array | None]:
+    """The logits, 0 at the elements that do not exist, and the mask."""
+    z = check.real_array(name, argument, logits)
+    if where is None:
+        check.no_nan(name, argument, z)
+        return z, None
+    kept = check.mask(name, argument, where, z)
+    z = jnp.where(kept, z, jnp.zeros((), z.dtype))
+    check.no_nan(name, argument, z)
+    return z, kept
+
+
+def _finish(name: str, value: Array, kept: Array | None, base: Any) -> Array:
+    return in_base(name, value if kept is None else jnp.where(kept, value, 0.0), base)
+
+
+def _two_outcomes(z: Array) -> Array:
+    return jnp.stack([z, jnp.zeros_like(z)])
+
+
+def _pair(name: str, p_logits: Any, q_logits: Any, where: Any) -> tuple[Array, Array, Array | None]:
+    zp, kept = _data(name, "p_logits", p_logits, where)
+    zq, _ = _data(name, "q_logits", q_logits, where)
+    check.same_shape(name, "p_logits", zp, "q_logits", zq)
+    zp, zq = match_precision(zp, zq)
+    return _two_outcomes(zp), _two_outcomes(zq), kept
+
+
+@compiled("base")
+def sigmoid_entropy(
+    logits: ArrayLike, *, where: ArrayLike | None = None, base: float | None = None
+) -> Array:
+    name = "sigmoid_entropy"
+    z, kept = _data(name, "logits", logits, where)
+    return _finish(name, _entropy(z), kept, base)
+
+
+@compiled("base", "ignore_index", "label_smoothing")
+def sigmoid_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    base: float | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> Array:
+    name = "sigmoid_cross_entropy"
+    z, kept = _data(name, "logits", logits, where)
+    y, ids = check.label_array(name, labels)
+    check.same_shape(name, "logits", z, "labels", y)
+    check.ignore_index_for_ids(name, ignore_index, ids)
+    smoothing = check.smoothing(name, label_smoothing)
+    counted = jnp.ones(z.shape, bool) if kept is None else kept
+    counted &= jnp.ones(z.shape, bool) if ignore_index is None else y != ignore_index
+    valid = (y >= 0) & (y <= 1)
+    check.unit_interval(name, "labels", jnp.where(counted, valid, True))
+    if ids:
+        y = y.astype(compute_dtype(z))
+    y = jnp.where(counted & valid, y, jnp.zeros((), y.dtype))
+    z, y = match_precision(z, y)
+    if smoothing != 0.0:
+        y = (1.0 - smoothing) * widen(y) + smoothing / 2
+    verdict = jnp.where(counted, jnp.where(valid, 1.0, jnp.nan), 0.0).astype(compute_dtype(z))
+    return _finish(name, _cross_entropy(z, y, verdict), kept, base)
+
+
+@compiled("base")
+def sigmoid_kl_divergence(
+    p_logits: ArrayLike,
+    q_logits: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    base: float | None = None,
+) -> Array:
+    name = "sigmoid_kl_divergence"
+    zp, zq, kept = _pair(name, p_logits, q_logits, where)
+    return _finish(name, kl((0,), zp, zq)[0], kept, base)
+
+
+@compiled("base")
+def sigmoid_js_divergence(
+    p_logits: ArrayLike,
+    q_logits: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    base: float | None = None,
+) -> Array:
+    name = "sigmoid_js_divergence"
+    zp, zq, kept = _pair(name, p_logits, q_logits, where)
+    return _finish(name, js((0,), zp, zq)[0], kept, base)

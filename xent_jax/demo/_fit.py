@@ -1,0 +1,172 @@
+"""`fit_softmax_classifier`: softmax regression, by minimising the cross entropy with optax."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from ._train import OPTIMIZERS, Optimizer, Params, Rows, initial_state, train_epochs
+
+BATCH_SIZE = 64
+EPOCHS = 100
+LEARNING_RATES: dict[Optimizer, float] = {"adam": 0.01, "sgd": 0.1}
+
+_CALLS = 50  # a watched fit returns from compiled code at least this often, epochs permitting
+
+
+class History(NamedTuple):
+    """One number per epoch, in nats, measured on all rows at the end of the epoch."""
+
+    objective: np.ndarray  # what is minimised: train + l2/2 ‖weights‖²
+    train: np.ndarray  # mean cross entropy of the training rows
+    test: np.ndarray  # mean cross entropy of the test rows; empty without them
+
+
+class Fit(NamedTuple):
+    """The result of a fit: the parameters, and the losses on the way to them."""
+
+    params: Params
+    history: History
+
+
+def fit_softmax_classifier(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    test: tuple[ArrayLike, ArrayLike] | None = None,
+    num_classes: int | None = None,
+    epochs: int = EPOCHS,
+    optimizer: Optimizer = "adam",
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    l2: float = 0.0,
+    seed: int = 0,
+    on_epochs: Callable[[int, History], None] | None = None,
+) -> Fit:
+    """Fit a softmax classifier by minimising the mean cross entropy with optax, in float32.
+
+    min over W, b of  1/N Σᵢ H(yᵢ, softmax(xᵢ W + b)) + l2/2 ‖W‖²
+
+    The bias is not penalised, so scikit-learn's ``LogisticRegression(C=1 / (N * l2))`` has the same
+    optimum. The objective is convex; W and b start at zero, where the loss is log(classes).
+
+    Args:
+      x: inputs [N, features]. Scale them first: all features share one learning rate and one l2.
+      y: class ids [N], integers from 0.
+      test: inputs [M, features] and ids [M], measured after every epoch and never trained on.
+      num_classes: by default the largest id of ``y`` and of the test ids, plus 1.
+      epochs: passes over the rows; for "lbfgs" iterations, each on all rows at once.
+      optimizer: "adam", "sgd" (plain gradient descent) or "lbfgs".
+      learning_rate: by default 0.01 for "adam" and 0.1 for "sgd"; "lbfgs" takes none.
+      batch_size: rows in a step, by default 64 and at most N; "lbfgs" takes none.
+      l2: weight of the penalty on W.
+      seed: seed of the order in which each epoch visits the rows.
+      on_epochs: called now and then with how many epochs went by and their history. The fit then
+        also returns from compiled code that often, so that Ctrl-C acts at once.
+
+    Returns:
+      ``(params, history)``: weights [features, classes] and bias [classes]; and, per epoch [epochs]
+      in nats, the objective, the training loss and the test loss. Once the objective is no longer
+      finite the fit stops, and the history ends with that epoch.
+
+    Example:
+      >>> from xent_jax.demo import fit_softmax_classifier
+      >>> x, y = [[-2.0], [-1.0], [1.0], [2.0]], [0, 1, 0, 1]
+      >>> params, history = fit_softmax_classifier(x, y, optimizer="sgd", epochs=10, l2=0.1)
+      >>> params.weights.shape, params.bias.shape, history.train.shape
+      ((1, 2), (2,), (10,))
+      >>> bool(history.objective[-1] < history.objective[0])
+      True
+    """
+    train = _rows(x, y, "x and y")
+    held_out = None if test is None else _rows(*test, "test")
+    classes = _num_classes(train, held_out, num_classes)
+    learning_rate, batch_size = settings(optimizer, learning_rate, batch_size, len(train.y))
+    if epochs < 1:
+        raise ValueError(f"fit_softmax_classifier: epochs must be at least 1, got {epochs}")
+
+    state = initial_state(optimizer, learning_rate, (train.x.shape[1], classes))
+    length = epochs if on_epochs is None else _chunk(epochs)
+    history: list[History] = []
+    for first in range(0, epochs, length):
+        state, losses = train_epochs(
+            state,
+            train,
+            held_out,
+            jax.random.key(seed),
+            first,
+            learning_rate,
+            l2,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            epochs=length,
+        )
+        part = History(*map(np.asarray, losses))
+        finite = np.isfinite(part.objective)
+        if not finite.all():
+            history.append(History(*(values[: finite.argmin() + 1] for values in part)))
+            break
+        history.append(part)
+        if on_epochs is not None:
+            on_epochs(length, part)
+    return Fit(state.params, History(*map(np.concatenate, zip(*history, strict=True))))
+
+
+def _chunk(epochs: int) -> int:
+    """The epochs of one call: a divisor of ``epochs``, so that all calls share one compilation."""
+    calls = range(min(_CALLS, epochs), epochs + 1)
+    return epochs // next(n for n in calls if epochs % n == 0)
+
+
+def _rows(x: ArrayLike, y: ArrayLike, name: str) -> Rows:
+    x, y = np.asarray(x, np.float32), np.asarray(y)
+    if x.ndim != 2 or y.shape != x.shape[:1] or not y.size:
+        raise ValueError(
+            "fit_softmax_classifier: x must be [N, features] and y [N] with N > 0, "
+            f"got {name} of shapes {x.shape} and {y.shape}"
+        )
+    if not np.issubdtype(y.dtype, np.integer):
+        raise TypeError(
+            f"fit_softmax_classifier: y must hold integer class ids, got {y.dtype}; "
+            "np.unique(y, return_inverse=True)[1] numbers labels of any kind"
+        )
+    return Rows(jnp.asarray(x), jnp.asarray(y, jnp.int32))
+
+
+def _num_classes(train: Rows, test: Rows | None, num_classes: int | None) -> int:
+    ids = np.concatenate([rows.y for rows in (train, test) if rows is not None])
+    classes = int(ids.max()) + 1 if num_classes is None else num_classes
+    if ids.min() < 0 or ids.max() >= classes:
+        raise ValueError(
+            f"fit_softmax_classifier: class ids must lie in [0, {classes}), "
+            f"got {ids.min()} to {ids.max()}"
+        )
+    return classes
+
+
+def settings(
+    optimizer: Optimizer, learning_rate: float | None, batch_size: int | None, rows: int
+) -> tuple[float | None, int]:
+    """The learning rate and the batch size to train with."""
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(
+            f"fit_softmax_classifier: optimizer must be one of {OPTIMIZERS}, got {optimizer!r}"
+        )
+    if optimizer == "lbfgs":
+        if learning_rate is not None or batch_size is not None:
+            raise ValueError(
+                "fit_softmax_classifier: lbfgs takes no learning_rate and no batch_size: "
+                "it searches for each step length, on all rows at once"
+            )
+        return None, rows
+    learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
+    batch_size = BATCH_SIZE if batch_size is None else batch_size
+    if not (learning_rate > 0 and batch_size > 0):
+        raise ValueError(
+            "fit_softmax_classifier: learning_rate and batch_size must be positive, "
+            f"got {learning_rate} and {batch_size}"
+        )
+    return learning_rate, min(batch_size, rows)
