@@ -44,11 +44,12 @@ def _compiled(function, options):
         value, pull = jax.vjp(of_floats, *floats)
         reverse, forward = pull(jnp.ones_like(value)), []
         for i, x in enumerate(floats):
-            zeros = [jnp.zeros_like(f) for f in floats]
 
-            def along(direction, i=i, x=x, zeros=zeros):
-                tangents = zeros[:i] + [jnp.broadcast_to(direction, x.shape)] + zeros[i + 1 :]
-                return jax.jvp(of_floats, floats, tangents)[1]
+            def along(direction, i=i, x=x):
+                def of_one(x):
+                    return of_floats(*floats[:i], x, *floats[i + 1 :])
+
+                return jax.jvp(of_one, [x], [jnp.broadcast_to(direction, x.shape)])[1]
 
             columns = jax.vmap(along)(jnp.eye(x.shape[-1], dtype=x.dtype))
             forward.append(jnp.einsum("jnj->nj", columns) if function.elementwise else columns.T)
@@ -91,10 +92,11 @@ def run(function, first=P, second=Q, label=1, where=None, **options):
         want, *gradients = _truth(function, row, None if both is None else both[i], options)
         np.testing.assert_allclose(value[i], want, 1e-6)
         for rev, fwd, true in zip(reverse, forward, gradients, strict=False):
-            np.testing.assert_allclose(fwd[i], rev[i], 1e-6, 1e-7)
-            bad = np.isnan(want) if function.elementwise else np.full(4, np.isnan(want))
-            assert not np.isnan(rev[i][~bad]).any(), (rev[i], true)
-            known = ~bad & np.isfinite(true) & np.isfinite(want)
+            undefined = np.isnan(true) | np.isnan(want)
+            assert not np.isnan(rev[i][~undefined]).any(), (rev[i], true)
+            if np.all(np.isfinite(rev[i])):
+                np.testing.assert_allclose(fwd[i], rev[i], 1e-6, 1e-7)
+            known = ~undefined & np.isfinite(true) & np.isfinite(want)
             size = np.abs(true[known]).max(initial=0)
             np.testing.assert_allclose(rev[i][known], true[known], 1e-6, 1e-6 * size)
     return value[0], [x[0] for x in reverse]
@@ -284,7 +286,7 @@ def test_empty_class_axis_raises(function):
 @each([f for f in FUNCTIONS if len(f.kinds) == 2])
 def test_unequal_shapes_raise(function):
     first, second = _shaped(function, (3, 3))
-    for a, b in ((first, second[:1]), (first[:, :1], second), (first, second[..., None])):
+    for a, b in ((first, second[:1]), (first[:1], second), (first, second[..., None])):
         with pytest.raises(ValueError, match=function.name):
             function(a, b)
 

@@ -162,12 +162,6 @@ def some_class_possible(name: str, argument: str, impossible: Array) -> None:
     )
 
 
-def at_most_one_infinite(name: str, argument: str, undefined: Array) -> None:
-    checkify.debug_check(
-        ~jnp.any(undefined), f"{name}: a row of {argument} holds more than one +inf."
-    )
-
-
 def ids_in_range(name: str, valid: Array, classes: int) -> None:
     checkify.debug_check(
         jnp.all(valid), f"{name}: labels holds an id outside [0, {classes}) that is not ignored."

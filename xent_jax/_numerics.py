@@ -66,21 +66,27 @@ def directional(
     gradients: Callable[..., tuple[Array, ...]],
     residuals: tuple[Any, ...],
     tangents: tuple[Any, ...],
-    verdict: Array,
+    value: Array,
     axes: Axes,
+    verdict: Array | None = None,
 ) -> Array:
     """Σ_j g_j t_j, the tangent of a row function, over the arguments that have a tangent.
 
     The gradients are recomputed from the residuals when this map is transposed: what a linearised
-    function keeps is its inputs and some numbers per row, never an array of gradients.
+    function keeps is its inputs and some numbers per row, never an array of gradients. A row whose
+    value is NaN has a NaN gradient throughout; an infinite slope becomes the largest finite number,
+    so that it is harmless in directions that do not move its entry.
     """
+    verdict = jnp.ones_like(value) if verdict is None else verdict
+    verdict = jnp.where(jnp.isnan(value), jnp.nan, verdict)
     live = [not isinstance(t, SymbolicZero) for t in tangents]
     moving = tuple(t for t, alive in zip(tangents, live, strict=True) if alive)
 
     @partial(jax.checkpoint, prevent_cse=False)
     def pairing(residuals: tuple[Any, ...], verdict: Array, moving: tuple[Array, ...]) -> Array:
         given = gradients(*jax.tree.map(widen, residuals))
-        needed = [judge(g, verdict) for g, alive in zip(given, live, strict=True) if alive]
+        finite = [jnp.clip(g, -largest(g), largest(g)) for g in given]
+        needed = [judge(g, verdict) for g, alive in zip(finite, live, strict=True) if alive]
         products = [g * widen(t) for g, t in zip(needed, moving, strict=True)]
         return jnp.sum(reduce(operator.add, products), axis=axes, keepdims=True)
 
@@ -123,6 +129,15 @@ def relative_entropy_term(p: Array, q: Array, log_ratio: Array) -> Array:
     return p * small + far + p * rest
 
 
+def log_of(ratio: Array, less_one: Array) -> Array:
+    """log(ratio), given ratio − 1 as well: log1p near 1, log far below, joined without a select.
+
+    log1p alone would not do: for ratios far below 1 it has lost them, and in float64 XLA's log1p is
+    two digits short between −1/2 and −1/4.
+    """
+    return jnp.log1p(jnp.maximum(less_one, -0.25)) + jnp.log(jnp.minimum(ratio / 0.75, 1.0))
+
+
 def js_term(p: Array, q: Array, log_ratio: Array) -> Array:
     """½ p log(p/m) + ½ q log(q/m) with m = (p + q)/2 and r = log(p/q): one outcome's share of JS.
 
@@ -130,20 +145,24 @@ def js_term(p: Array, q: Array, log_ratio: Array) -> Array:
     coin with logit r. The first form is exact for small r, the second for large r.
     """
     r = jnp.abs(log_ratio)
-    half = jnp.minimum(r, 1.5) / 2
-    slope = jnp.tanh(half)
-    near = half * slope + jnp.log1p(-slope * slope) / 2
+    half = jnp.minimum(r, 2.0) / 2
+    square = jnp.square(jnp.sinh(half))
+    near = half * jnp.sqrt(square / (1.0 + square)) - jnp.log1p(square) / 2
     far = math.log(2.0) - binary_entropy(r)
-    return (p + q) / 2 * jnp.where(r <= 1.5, near, far)
+    return (p + q) / 2 * jnp.where(r <= 2.0, near, far)
 
 
 def log_mixture_ratio(log_ratio: Array) -> Array:
     """log(p/m) with m = (p + q)/2 and r = log(p/q): −log((1 + e^{−r})/2), exact near r = 0."""
-    r = jnp.maximum(log_ratio, -1.0)
-    below = jnp.minimum(log_ratio, -1.0)
-    near = -jnp.log1p(jnp.expm1(-r) / 2)
-    far = below + math.log(2.0) - jnp.log1p(jnp.exp(below))
-    return jnp.where(log_ratio >= -1.0, near, far)
+    distance = jnp.abs(log_ratio)
+    near = -jnp.log1p(jnp.expm1(-jnp.clip(log_ratio, -0.5, 0.5)) / 2)
+    far = jnp.minimum(log_ratio, 0.0) + math.log(2.0) - jnp.log1p(jnp.exp(-distance))
+    return jnp.where(distance <= 0.5, near, far)
+
+
+def softplus(x: Array) -> Array:
+    """log(1 + e^x), relatively exact on both sides; finite or +inf at ±inf."""
+    return jnp.maximum(x, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
 def binary_entropy(logit: Array) -> Array:
@@ -162,6 +181,21 @@ def peak(logits: Array, axes: Axes) -> Array:
 def depth(logits: Array, m: Array) -> Array:
     """u = m − z ≥ 0, how far each logit lies below the row maximum; exactly 0 at +inf."""
     return m - jnp.minimum(logits, largest(logits))
+
+
+def exact_weight(logits: Array, m: Array) -> Array:
+    """e^{−u} with the rounding of u = m − z made good: to an ulp or two even where u is large."""
+    huge = largest(logits)
+    # The floor keeps u finite, and so its error from being inf − inf.
+    u, error = exact_difference(m, jnp.maximum(jnp.minimum(logits, huge), m - huge))
+    return jnp.exp(-u) * (1.0 - error)
+
+
+def exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
+    """a − b as a rounded number and its rounding error (Knuth 1969, The Art, 4.2.2, theorem B)."""
+    d = a - b
+    minus_b = d - a
+    return d, (a - (d - minus_b)) - (b + minus_b)
 
 
 def partition(logits: Array, m: Array, axes: Axes) -> Array:

@@ -1,6 +1,5 @@
 """The probability row: entropy, cross entropy, KL and Jensen–Shannon of probability vectors."""
 
-import math
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from ._numerics import (
     js_term,
     judge,
     log_mixture_ratio,
+    log_of,
     relative_entropy_term,
     smallest,
 )
@@ -26,25 +26,24 @@ from ._numerics import (
 _OPTIONS = ("axis", "base", "keepdims")
 
 
+def _lift(p: Array) -> Array:
+    """The smallest normal number where p = 0, else 0: what keeps a log finite there.
+
+    By arithmetic, and so that a negative p stays negative and its log NaN.
+    """
+    return jnp.maximum(smallest(p) - jnp.abs(p), 0.0)
+
+
 def _log(p: Array) -> Array:
     """log p, with the log of the smallest normal number at p = 0; NaN for p < 0."""
-    return jnp.maximum(jnp.log(p), math.log(smallest(p)))
-
-
-def _lifted(p: Array, q: Array) -> tuple[Array, Array]:
-    """p and q, both raised by the smallest normal number where p = 0, and untouched elsewhere.
-
-    Then p log q has its limit 0 at p = q = 0 and stays +inf at p > 0 = q, without a select.
-    """
-    positive = jnp.maximum(p, smallest(p))
-    return positive, q + (positive - p)
+    return jnp.log(p + _lift(p))
 
 
 def _log_ratio(p: Array, q: Array) -> Array:
-    """log(p/q), relatively exact for p near q: log1p of the relative difference, down to −1/2."""
-    p, q = _lifted(p, q)
-    near = jnp.log1p(jnp.maximum((p - q) / q, -0.5))
-    return near + jnp.log(jnp.minimum(2.0 * (p / q), 1.0))
+    """log(p/q), relatively exact for p near q."""
+    # Lifting both leaves p = q = 0 at a ratio of 1, and p > 0 = q at +inf.
+    p, q = p + _lift(p), q + _lift(p)
+    return log_of(p / q, (p - q) / q)
 
 
 def _verdict(p: Array, q: Array, axes: Axes) -> Array:
@@ -61,29 +60,25 @@ def _entropy(axes: Axes, p: Array) -> Array:
 @partial(_entropy.defjvp, symbolic_zeros=True)
 def _entropy_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the edge: −log p − 1 is infinite at p = 0, and would be 0·inf in forward mode.
-    (p,) = primals
-    value = _entropy(axes, p)
-    verdict = jnp.ones_like(value)
-    return value, directional(lambda p: (-(_log(p) + 1.0),), (p,), tangents, verdict, axes)
+    value = _entropy(axes, *primals)
+    return value, directional(lambda p: (-(_log(p) + 1.0),), primals, tangents, value, axes)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _cross_entropy(axes: Axes, p: Array, q: Array) -> Array:
-    value = class_sum(lambda p, q: p * -jnp.log(_lifted(p, q)[1]), p, q, axes=axes)
+    value = class_sum(lambda p, q: p * -jnp.log(q + _lift(p)), p, q, axes=axes)
     return judge(value, _verdict(p, q, axes))
 
 
 @partial(_cross_entropy.defjvp, symbolic_zeros=True)
 def _cross_entropy_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the edge p = q = 0, where −log q and p/q are not finite.
-    p, q = primals
-
     def gradients(p: Array, q: Array) -> tuple[Array, Array]:
-        lifted = _lifted(p, q)[1]
+        lifted = q + _lift(p)
         return -jnp.log(lifted), -p / lifted
 
-    verdict = _verdict(p, q, axes)
-    return _cross_entropy(axes, p, q), directional(gradients, (p, q), tangents, verdict, axes)
+    value = _cross_entropy(axes, *primals)
+    return value, directional(gradients, primals, tangents, value, axes)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -95,14 +90,11 @@ def _kl_divergence(axes: Axes, p: Array, q: Array) -> Array:
 @partial(_kl_divergence.defjvp, symbolic_zeros=True)
 def _kl_divergence_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the edge p = 0, and because the derivative of the sum of terms cancels for p near q.
-    p, q = primals
-
     def gradients(p: Array, q: Array) -> tuple[Array, Array]:
-        lifted_p, lifted_q = _lifted(p, q)
-        return _log_ratio(p, q), (lifted_q - lifted_p) / lifted_q
+        return _log_ratio(p, q), (q - p) / (q + _lift(p))
 
-    verdict = _verdict(p, q, axes)
-    return _kl_divergence(axes, p, q), directional(gradients, (p, q), tangents, verdict, axes)
+    value = _kl_divergence(axes, *primals)
+    return value, directional(gradients, primals, tangents, value, axes)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -114,14 +106,12 @@ def _js_divergence(axes: Axes, p: Array, q: Array) -> Array:
 @partial(_js_divergence.defjvp, symbolic_zeros=True)
 def _js_divergence_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the edges p = 0 and q = 0, and the cancellation for p near q.
-    p, q = primals
-
     def gradients(p: Array, q: Array) -> tuple[Array, Array]:
         # Each side is lifted where it is 0 itself: its own log is what must stay finite.
         return log_mixture_ratio(_log_ratio(p, q)) / 2, log_mixture_ratio(_log_ratio(q, p)) / 2
 
-    verdict = _verdict(p, q, axes)
-    return _js_divergence(axes, p, q), directional(gradients, (p, q), tangents, verdict, axes)
+    value = _js_divergence(axes, *primals)
+    return value, directional(gradients, primals, tangents, value, axes)
 
 
 def _pair(name: str, p: Any, q: Any, axis: Any, where: Any) -> tuple[Array, Array, Axes]:

@@ -38,7 +38,7 @@ def _entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
         return (-finite * _sigmoid(z) * _sigmoid(-z),)
 
     value = _entropy(*primals)
-    return value, directional(gradients, primals, tangents, jnp.ones_like(value), _ELEMENT)
+    return value, directional(gradients, primals, tangents, value, _ELEMENT)
 
 
 @jax.custom_jvp
@@ -53,14 +53,14 @@ def _cross_entropy(logits: Array, y: Array, verdict: Array) -> Array:
 @partial(_cross_entropy.defjvp, symbolic_zeros=True)
 def _cross_entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For saturated logits: (1 − y) σ(z) − y σ(−z) keeps the tail that σ(z) − y rounds away.
-    *data, verdict = primals
+    z, y, verdict = primals
 
     def gradients(z: Array, y: Array) -> tuple[Array, Array]:
         slope = (1.0 - y) * _sigmoid(z) - y * _sigmoid(-z)
-        return slope, -jnp.clip(z, -largest(z), largest(z))
+        return slope, -z
 
     value = _cross_entropy(*primals)
-    return value, directional(gradients, tuple(data), tangents[:2], verdict, _ELEMENT)
+    return value, directional(gradients, (z, y), tangents[:2], value, _ELEMENT, verdict)
 
 
 def _data(name: str, argument: str, logits: Any, where: Any) -> tuple[Array, Array | None]:
@@ -122,7 +122,7 @@ def sigmoid_cross_entropy(
     check.unit_interval(name, "labels", jnp.where(counted, valid, True))
     if ids:
         y = y.astype(compute_dtype(z))
-    y = jnp.where(counted & valid, y, jnp.zeros((), y.dtype))
+    y = jnp.where(counted, y, jnp.zeros((), y.dtype))
     z, y = match_precision(z, y)
     if smoothing != 0.0:
         y = (1.0 - smoothing) * widen(y) + smoothing / 2

@@ -17,8 +17,8 @@ from ._numerics import (
     compute_dtype,
     depth,
     directional,
+    exact_weight,
     has_one_peak,
-    judge,
     largest,
     partition,
     peak,
@@ -34,8 +34,8 @@ def _entropy(axes: Axes, logits: Array) -> Array:
     return _entropy_rows(axes, logits)[0]
 
 
-def _entropy_rows(axes: Axes, logits: Array) -> tuple[Array, Array, Array, Array]:
-    """H = log T + E/T with E = Σ w u, and m, T and the verdict.
+def _entropy_rows(axes: Axes, logits: Array) -> tuple[Array, Array, Array]:
+    """H = log T + E/T with E = Σ w u, and m and T.
 
     For a unique maximum log T = log1p(s) needs s = T − 1 without cancellation. One pass gives
     E + s; what remains, log1p(s) − s/T ≈ s²/2, forgives the rounding of T − 1.
@@ -53,11 +53,9 @@ def _entropy_rows(axes: Axes, logits: Array) -> tuple[Array, Array, Array, Array
     spread = class_sum(term, logits, m, one_peak.astype(m.dtype), axes=axes)
     s = total - 1.0
     value = spread / total + jnp.where(one_peak, jnp.log1p(s) - s / total, jnp.log(total))
-    infinite = m == huge
-    value = jnp.where(infinite, 0.0, value)
-    undefined = (total == 0.0) | (infinite & (total > 1.0)) | jnp.isnan(m)
-    verdict = jnp.where(undefined, jnp.nan, 1.0)
-    return judge(value, verdict), m, total, verdict
+    # The pass above has no care for +inf: there the tied classes share the mass.
+    value = jnp.where(m == huge, jnp.log(total), value)
+    return jnp.where(total > 0.0, value, jnp.nan), m, total
 
 
 @partial(_entropy.defjvp, symbolic_zeros=True)
@@ -66,7 +64,8 @@ def _entropy_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]
     # For the cancellation, the edges, and to keep no array of gradients.
     (logits,) = primals
     huge = largest(logits)
-    _, m, total, verdict = _entropy_rows(axes, logits)
+    value = _entropy(axes, logits)
+    _, m, total = _entropy_rows(axes, logits)
 
     def weighted_depth(z: Array, m: Array) -> Array:
         u = jnp.minimum(depth(z, m), huge)
@@ -76,10 +75,10 @@ def _entropy_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]
 
     def gradients(logits: Array, m: Array, total: Array, mean: Array) -> tuple[Array]:
         u = jnp.minimum(depth(logits, m), huge)
-        return (jnp.exp(-u) / total * (u - mean),)
+        return (exact_weight(logits, m) / total * (u - mean),)
 
     residuals = (logits, m, total, mean)
-    return _entropy(axes, logits), directional(gradients, residuals, tangents, verdict, axes)
+    return value, directional(gradients, residuals, tangents, value, axes)
 
 
 def _existing(value: Array, kept: Array | None, shape: tuple[int, ...], axes: Axes) -> Array:
@@ -93,7 +92,6 @@ def _check_logits(name: str, argument: str, logits: Array, kept: Array | None, a
     impossible = jnp.all(logits == -jnp.inf, axis=axes, keepdims=True)
     alive = some_kept(kept, logits.shape, axes)
     check.some_class_possible(name, argument, impossible if alive is None else impossible & alive)
-    check.at_most_one_infinite(name, argument, jnp.sum(logits == jnp.inf, axis=axes) > 1)
 
 
 @compiled(*_OPTIONS)

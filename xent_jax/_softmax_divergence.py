@@ -22,13 +22,16 @@ from ._numerics import (
     class_sum,
     clip_to_unit,
     directional,
+    exact_difference,
+    exact_weight,
     js_term,
     judge,
     largest,
-    log_mixture_ratio,
+    log_of,
     nonzero,
     peak,
     relative_entropy_term,
+    softplus,
 )
 
 
@@ -57,13 +60,21 @@ def _side(z: Array, axes: Axes) -> _Side:
 
 
 def _finite(z: Array, side: _Side) -> Array:
-    """z with −inf as the lowest finite number; in a row with +inf, 0 there and −inf elsewhere."""
-    huge = largest(z)
-    return jnp.maximum(jnp.minimum(z, huge) - side.shift, -huge)
+    """z with −_far(z) for −inf; in a row with +inf, 0 there and −_far(z) elsewhere."""
+    return jnp.maximum(jnp.minimum(z, largest(z)) - side.shift, -_far(z))
+
+
+def _far(z: Array) -> float:
+    """Stands in for infinity, and leaves room for the difference of two differences."""
+    return largest(z) / 8
 
 
 def _weight(z: Array, side: _Side) -> Array:
     return jnp.exp(_finite(z, side) - side.m)
+
+
+def _exact_weight(z: Array, side: _Side) -> Array:
+    return exact_weight(_finite(z, side), side.m)
 
 
 def _gap(zp: Array, zq: Array, p: _Side, q: _Side) -> Array:
@@ -71,16 +82,9 @@ def _gap(zp: Array, zq: Array, p: _Side, q: _Side) -> Array:
 
     Finite even where p or q is 0.
     """
-    high, low = _exact_difference(_finite(zp, p), _finite(zq, q))
-    top_high, top_low = _exact_difference(p.m, q.m)
+    high, low = exact_difference(_finite(zp, p), _finite(zq, q))
+    top_high, top_low = exact_difference(p.m, q.m)
     return (high - top_high) + (low - top_low)
-
-
-def _exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
-    """a − b as a rounded number and its rounding error (Knuth 1969, The Art, 4.2.2, theorem B)."""
-    d = a - b
-    minus_b = d - a
-    return d, (a - (d - minus_b)) - (b + minus_b)
 
 
 def _weight_difference(zp: Array, zq: Array, p: _Side, q: _Side) -> Array:
@@ -88,8 +92,8 @@ def _weight_difference(zp: Array, zq: Array, p: _Side, q: _Side) -> Array:
     gap = _gap(zp, zq, p, q)
     near = clip_to_unit(gap)
     growth = jnp.expm1(near)
-    wq = _weight(zq, q)
-    rest = _weight(zp, p) - wq * (1.0 + growth)
+    wq = _exact_weight(zq, q)
+    rest = _exact_weight(zp, p) - wq * (1.0 + growth)
     return wq * growth + rest * nonzero(gap - near)
 
 
@@ -98,81 +102,80 @@ def _pair(axes: Axes, zp: Array, zq: Array) -> _Pair:
     total_p = class_sum(_weight, zp, p, axes=axes)
     total_q = class_sum(_weight, zq, q, axes=axes)
     ratio = class_sum(_weight_difference, zp, zq, p, q, axes=axes) / total_q
-    near = jnp.abs(ratio) < 0.5
-    offset = jnp.where(
-        near, jnp.log1p(jnp.where(near, ratio, 0.0)), jnp.log(total_p) - jnp.log(total_q)
-    )
-    defined = _is_distribution(zp, p, total_p) & _is_distribution(zq, q, total_q)
-    return _Pair(p, q, total_p, total_q, offset, jnp.where(defined, 1.0, jnp.nan))
+    offset = jnp.where(jnp.abs(ratio) < 0.25, jnp.log1p(ratio), jnp.log(total_p) - jnp.log(total_q))
+    some_class_possible = (p.m > -_far(zp)) & (q.m > -_far(zq))
+    return _Pair(p, q, total_p, total_q, offset, jnp.where(some_class_possible, 1.0, jnp.nan))
 
 
-def _is_distribution(z: Array, side: _Side, total: Array) -> Array:
-    """Some class is possible, and at most one logit is +inf."""
-    return (side.m > -largest(z)) & ((side.shift == 0) | (total <= 1.0))
-
-
-def _outcome(zp: Array, zq: Array, pair: _Pair) -> tuple[Array, Array, Array]:
-    """p, q and log(p/q) of each class."""
-    p = _weight(zp, pair.p) / pair.total_p
-    q = _weight(zq, pair.q) / pair.total_q
+def _outcome(
+    zp: Array, zq: Array, pair: _Pair, weight: Callable[..., Array] = _weight
+) -> tuple[Array, Array, Array]:
+    """p, q and r = log(p/q) of each class."""
+    p = weight(zp, pair.p) / pair.total_p
+    q = weight(zq, pair.q) / pair.total_q
     return p, q, _gap(zp, zq, pair.p, pair.q) - pair.offset
 
 
+def _gap_at_peak(axes: Axes, zp: Array, zq: Array, p: _Side, q: _Side) -> Array:
+    """δ at the class where p is largest (the greatest such δ among ties)."""
+
+    def unless_below(zp: Array, zq: Array, p: _Side, q: _Side) -> Array:
+        return _gap(zp, zq, p, q) - (p.m - _finite(zp, p)) * largest(zp)
+
+    return class_max(unless_below, zp, zq, p, q, axes=axes)
+
+
 def _centred(
-    axes: Axes, f: Callable[..., Array], z: Array, side: _Side, total: Array, data: Any
+    axes: Axes, f: Callable[..., Array], zp: Array, zq: Array, p: _Side, q: _Side, *rows: Array
 ) -> tuple[Array, Array]:
-    """f at the peak of softmax(z), and the mean of f(*data) less that value, under softmax(z).
+    """δ* = δ at the peak of p, and the mean of f(δ, δ*, *rows) under p, for an f with f(δ, δ) = 0.
 
-    For a confident row the mean is nearly the value at the peak: only their difference, summed
-    without the peak, is exact.
+    For a confident row the mean of δ is nearly δ* itself: only their difference, summed without the
+    peak, is exact.
     """
-    huge = largest(z)
+    top = _gap_at_peak(axes, zp, zq, p, q)
 
-    def unless_below(z: Array, side: _Side, data: Any) -> Array:
-        return f(*data) - (side.m - _finite(z, side)) * huge
+    def share(zp: Array, zq: Array, p: _Side, q: _Side, *rows: Array) -> Array:
+        return _weight(zp, p) * f(_gap(zp, zq, p, q), *rows)
 
-    top = class_max(unless_below, z, side, data, axes=axes)
-
-    def share(z: Array, side: _Side, top: Array, data: Any) -> Array:
-        return _weight(z, side) * (f(*data) - top)
-
-    return top, class_sum(share, z, side, top, data, axes=axes) / total
+    total = class_sum(_weight, zp, p, axes=axes)
+    return top, class_sum(share, zp, zq, p, q, top, *rows, axes=axes) / total
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def kl(axes: Axes, zp: Array, zq: Array) -> Array:
     """D(softmax zp ‖ softmax zq), keeping the class axes."""
     pair = _pair(axes, zp, zq)
-    huge = largest(zp)
+    far = _far(zp)
 
     def term(zp: Array, zq: Array, pair: _Pair) -> Array:
         p, q, r = _outcome(zp, zq, pair)
-        # r is near `huge` where q = 0 < p: the divergence is infinite, however small p is.
-        return relative_entropy_term(p, q, r) + jnp.maximum(r - huge / 2, 0.0)
+        # r is near `far` where q = 0 < p: the divergence is infinite, however small p is.
+        return relative_entropy_term(p, q, r) + jnp.maximum(r - far / 2, 0.0)
 
     value = class_sum(term, zp, zq, pair, axes=axes)
-    return judge(jnp.where(value > huge / 4, jnp.inf, value), pair.verdict)
+    return judge(jnp.where(value > far / 4, jnp.inf, value), pair.verdict)
 
 
 @partial(kl.defjvp, symbolic_zeros=True)
 def _kl_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    # ∂D/∂zp = p·(r − D) = p·(δ − E_p δ),  ∂D/∂zq = q − p = −p·expm1(−r) near p = q.
+    # ∂D/∂zp = p·(r − D) = p·(δ − E_p δ),  ∂D/∂zq = q − p = −max(p, q)·sign(r)·(1 − e^{−|r|}).
     # For the cancellation in both, and to keep no array of gradients.
     zp, zq = primals
     pair = _pair(axes, zp, zq)
-    data = (zp, zq, pair.p, pair.q)
-    top, mean = _centred(axes, _gap, zp, pair.p, pair.total_p, data)
+    top, mean = _centred(axes, jnp.subtract, zp, zq, pair.p, pair.q)
 
     def gradients(
         zp: Array, zq: Array, pair: _Pair, top: Array, mean: Array
     ) -> tuple[Array, Array]:
-        p, q, r = _outcome(zp, zq, pair)
-        near = jnp.abs(r) < 1.0
-        slope_q = jnp.where(near, p * jnp.expm1(jnp.where(near, -r, 0.0)), q - p)
-        return p * ((_gap(zp, zq, pair.p, pair.q) - top) - mean), slope_q
+        p, q, r = _outcome(zp, zq, pair, _exact_weight)
+        slope_p = p * ((_gap(zp, zq, pair.p, pair.q) - top) - mean)
+        # Selects rather than |r|, whose derivative at p = q would lose the Hessian there.
+        above, below = jnp.where(r > 0, r, 0.0), jnp.where(r > 0, 0.0, r)
+        return slope_p, jnp.where(r > 0, p * jnp.expm1(-above), -q * jnp.expm1(below))
 
-    residuals = (zp, zq, pair, top, mean)
-    return kl(axes, zp, zq), directional(gradients, residuals, tangents, pair.verdict, axes)
+    value = kl(axes, zp, zq)
+    return value, directional(gradients, (zp, zq, pair, top, mean), tangents, value, axes)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -183,32 +186,34 @@ def js(axes: Axes, zp: Array, zq: Array) -> Array:
     return judge(value, pair.verdict)
 
 
-def _log_ratio_to_mixture_p(zp: Array, zq: Array, pair: _Pair) -> Array:
-    return log_mixture_ratio(_outcome(zp, zq, pair)[2])
-
-
-def _log_ratio_to_mixture_q(zp: Array, zq: Array, pair: _Pair) -> Array:
-    return log_mixture_ratio(-_outcome(zp, zq, pair)[2])
-
-
 @partial(js.defjvp, symbolic_zeros=True)
 def _js_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    # ∂JS/∂zp = ½ p·(ρ − E_p ρ) with ρ = log(p/m), likewise for q.
+    # ∂JS/∂zp = ½ p·(ρ − E_p ρ) with ρ = log(p/m); the same for q with the sides exchanged.
     # For the cancellation in it, and to keep no array of gradients.
     zp, zq = primals
     pair = _pair(axes, zp, zq)
-    data = (zp, zq, pair)
-    centre_p = _centred(axes, _log_ratio_to_mixture_p, zp, pair.p, pair.total_p, data)
-    centre_q = _centred(axes, _log_ratio_to_mixture_q, zq, pair.q, pair.total_q, data)
+    centre_p = _centred(axes, _mixture_ratio_change, zp, zq, pair.p, pair.q, pair.offset)
+    centre_q = _centred(axes, _mixture_ratio_change, zq, zp, pair.q, pair.p, -pair.offset)
 
-    def gradients(
-        zp: Array, zq: Array, pair: _Pair, centre_p: Any, centre_q: Any
-    ) -> tuple[Array, Array]:
-        p, q, _ = _outcome(zp, zq, pair)
-        rho_p = _log_ratio_to_mixture_p(zp, zq, pair)
-        rho_q = _log_ratio_to_mixture_q(zp, zq, pair)
-        (top_p, mean_p), (top_q, mean_q) = centre_p, centre_q
-        return p * ((rho_p - top_p) - mean_p) / 2, q * ((rho_q - top_q) - mean_q) / 2
+    def gradients(zp: Array, zq: Array, pair: _Pair, *centres: Any) -> tuple[Array, Array]:
+        (top_p, mean_p), (top_q, mean_q) = centres
+        gap = _gap(zp, zq, pair.p, pair.q)
+        p, q, _ = _outcome(zp, zq, pair, _exact_weight)
+        slope_p = p * (_mixture_ratio_change(gap, top_p, pair.offset) - mean_p)
+        slope_q = q * (_mixture_ratio_change(-gap, top_q, -pair.offset) - mean_q)
+        return slope_p / 2, slope_q / 2
 
+    value = js(axes, zp, zq)
     residuals = (zp, zq, pair, centre_p, centre_q)
-    return js(axes, zp, zq), directional(gradients, residuals, tangents, pair.verdict, axes)
+    return value, directional(gradients, residuals, tangents, value, axes)
+
+
+def _mixture_ratio_change(gap: Array, top: Array, offset: Array) -> Array:
+    """ρ(r) − ρ(r*) for ρ(r) = −log1p(e^{−r}), r = δ − λ and r* = δ* − λ: it keeps every digit.
+
+    Near r* it is −log1p(σ(−r*)·expm1(r* − r)); further off the two terms differ by a factor.
+    """
+    change = jnp.clip(gap - top, -1.0, 1.0)
+    near = jnp.exp(-softplus(top - offset)) * jnp.expm1(-change)
+    far = softplus(offset - top) - softplus(offset - gap)
+    return jnp.where(jnp.abs(change) < 1.0, -log_of(1.0 + near, near), far)

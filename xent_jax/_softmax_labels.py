@@ -19,6 +19,7 @@ from ._numerics import (
     compute_dtype,
     depth,
     directional,
+    exact_weight,
     judge,
     largest,
     log_partition,
@@ -49,12 +50,23 @@ def is_class(index: Array, ids: Array) -> Array:
     return 1.0 - jnp.minimum(jnp.square(index - ids), 1.0)
 
 
-def logit_of(logits: Array, ids: Array, axes: Axes) -> Array:
+def logit_of(logits: Array, ids: Array, index: Array, axes: Axes) -> Array:
     """z_y for each row, with the class axes kept as axes of size one."""
+    if _is_sharded(logits):
+        # A gather along a sharded axis is refused; a comparison costs one sum over the shards.
+        def if_label(z: Array, index: Array, ids: Array) -> Array:
+            return jnp.where(index == ids, z, 0.0)
+
+        return class_sum(if_label, logits, index, ids.astype(index.dtype), axes=axes)
     where: list[Array] = [lax.broadcasted_iota(ids.dtype, ids.shape, a) for a in range(ids.ndim)]
     for a in reversed(axes):
         ids, where[a] = jnp.divmod(ids, logits.shape[a])
     return widen(logits.at[tuple(where)].get(mode="promise_in_bounds"))
+
+
+def _is_sharded(x: Array) -> bool:
+    """Whether the type of x names mesh axes, as it does under an explicit mesh."""
+    return any(axis is not None for axis in jax.typeof(x).sharding.spec)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -71,20 +83,18 @@ def _at_class(axes: Axes, logits: Array, ids: Array) -> tuple[Array, Array, Arra
     is at least log 2, so the subtraction is harmless.
     """
     m = peak(logits, axes)
-    z_y = logit_of(logits, ids, axes)
     index = class_index(logits, axes)
+    z_y = logit_of(logits, ids, index, axes)
 
     def other_weight(z: Array, m: Array, index: Array, ids: Array) -> Array:
         return jnp.exp(-depth(z, m)) * (1.0 - is_class(index, ids))
 
     others = class_sum(other_weight, logits, m, index, ids.astype(index.dtype), axes=axes)
-    infinite = m == largest(logits)
-    # Against +inf a finite logit has probability 0; among several +inf nothing is defined.
-    below = jnp.where(infinite & (z_y < m), jnp.inf, m - jnp.minimum(z_y, m))
+    # Against +inf any other logit has probability 0.
+    below = jnp.where((m == largest(logits)) & (z_y < m), jnp.inf, depth(z_y, m))
     total = others + jnp.exp(-below)
     cost = below + jnp.log1p(others + jnp.expm1(-below))
-    undefined = (total == 0.0) | (infinite & (total > 1.0))
-    return jnp.where(undefined, jnp.nan, cost), m, jnp.where(undefined, jnp.nan, total)
+    return cost, m, total
 
 
 @partial(at_class.defjvp, symbolic_zeros=True)
@@ -94,15 +104,15 @@ def _at_class_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array
     logits, ids, verdict = primals
     _, m, total = _at_class(axes, logits, ids)
     cost = at_class(axes, logits, ids, jnp.ones_like(verdict))
+    value = judge(cost, verdict)
 
     def gradients(logits: Array, m: Array, total: Array, cost: Array, ids: Array) -> tuple[Array]:
-        p = jnp.exp(-depth(logits, m)) / total
+        p = exact_weight(logits, m) / total
         index = class_index(logits, axes)
         return (jnp.where(index == ids.astype(index.dtype), jnp.expm1(-cost), p),)
 
     residuals = (logits, m, total, cost, ids)
-    tangent = directional(gradients, residuals, tangents[:1], verdict, axes)
-    return judge(cost, verdict), tangent
+    return value, directional(gradients, residuals, tangents[:1], value, axes, verdict)
 
 
 def _target(kind: str, smoothing: float, labels: Array, index: Array, share: Array) -> Array:
@@ -148,14 +158,13 @@ def _under_target(
     value = class_sum(term, logits, m, log_total, labels, index, share, axes=axes)
     mass = class_sum(lambda z, *y: jnp.broadcast_to(target(*y), z.shape), logits, labels, index,
                      share, axes=axes)  # fmt: skip
-    infinite = m == largest(logits)
-    value = jnp.where(infinite & (value > 0.0), jnp.inf, value)
+    # Against +inf any other logit has probability 0.
+    value = jnp.where((m == largest(logits)) & (value > mass * log_total + 1.0), jnp.inf, value)
     if kind == "soft":
-        lowest = -class_max(lambda y: -y, labels, axes=axes)
-        verdict = jnp.where(lowest < 0.0, jnp.nan, verdict)
-    undefined = (total == 0.0) | (infinite & (total > 1.0))
-    verdict = jnp.where(undefined, verdict * jnp.nan, verdict)
-    return judge(value, verdict), (m, total, s, log_total, mass, verdict)
+        lowest = -class_max(jnp.negative, labels, axes=axes)
+        value = jnp.where(lowest < 0.0, jnp.nan, value)
+    value = jnp.where(total > 0.0, value, jnp.nan)
+    return judge(value, verdict), (m, total, s, log_total, mass)
 
 
 @partial(under_target.defjvp, symbolic_zeros=True)
@@ -165,7 +174,7 @@ def _under_target_jvp(
     # ∂/∂z = Y p − y = p·(Y − y) − y·(1 − p), Y = Σ y, with 1 − p = (s + 1 − e^{−u})/T.
     # For the cancellation there and the edge y = 0, and to keep no array of gradients.
     logits, labels, share, verdict = primals
-    _, (*rows, verdict) = _under_target(axes, kind, smoothing, *primals)
+    _, rows = _under_target(axes, kind, smoothing, *primals)
 
     def gradients(logits: Array, labels: Array, share: Array, *rows: Array) -> tuple[Array, ...]:
         m, total, s, log_total, mass = rows
@@ -174,10 +183,10 @@ def _under_target_jvp(
             labels = labels.astype(index.dtype)
         y = _target(kind, smoothing, labels, index, share)
         u = depth(logits, m)
-        p, p_of_others = jnp.exp(-u) / total, (s - jnp.expm1(-u)) / total
+        p, p_of_others = exact_weight(logits, m) / total, (s - jnp.expm1(-u)) / total
         slope = p * (mass - y) - y * p_of_others
         return slope, (1.0 - smoothing) * _cost(logits, m, log_total, y)
 
     value = under_target(axes, kind, smoothing, *primals)
     residuals = (logits, labels, share, *rows)
-    return value, directional(gradients, residuals, tangents[:2], verdict, axes)
+    return value, directional(gradients, residuals, tangents[:2], value, axes, verdict)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from ._train import OPTIMIZERS, Optimizer, Params, Rows, initial_state, train_epochs
 
@@ -14,7 +14,9 @@ BATCH_SIZE = 64
 EPOCHS = 100
 LEARNING_RATES: dict[Optimizer, float] = {"adam": 0.01, "sgd": 0.1}
 
-_CALLS = 50  # a watched fit returns from compiled code at least this often, epochs permitting
+# A watched fit returns from compiled code this often at least, as far as whole epochs allow.
+_CALLS = 50
+_STEPS = 5000  # a fraction of a second for a small model
 
 
 class History(NamedTuple):
@@ -89,14 +91,15 @@ def fit_softmax_classifier(
         raise ValueError(f"fit_softmax_classifier: epochs must be at least 1, got {epochs}")
 
     state = initial_state(optimizer, learning_rate, (train.x.shape[1], classes))
-    length = epochs if on_epochs is None else _chunk(epochs)
+    length = epochs if on_epochs is None else _chunk(epochs, -(-len(train.y) // batch_size))
+    key = jax.random.key(seed)
     history: list[History] = []
     for first in range(0, epochs, length):
         state, losses = train_epochs(
             state,
             train,
             held_out,
-            jax.random.key(seed),
+            key,
             first,
             learning_rate,
             l2,
@@ -115,10 +118,10 @@ def fit_softmax_classifier(
     return Fit(state.params, History(*map(np.concatenate, zip(*history, strict=True))))
 
 
-def _chunk(epochs: int) -> int:
+def _chunk(epochs: int, steps: int) -> int:
     """The epochs of one call: a divisor of ``epochs``, so that all calls share one compilation."""
-    calls = range(min(_CALLS, epochs), epochs + 1)
-    return epochs // next(n for n in calls if epochs % n == 0)
+    most = max(1, min(epochs // _CALLS, _STEPS // steps))
+    return next(length for length in range(most, 0, -1) if epochs % length == 0)
 
 
 def _rows(x: ArrayLike, y: ArrayLike, name: str) -> Rows:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from ._data import Dataset
 from ._fit import Fit
@@ -57,6 +58,7 @@ def _curves(axes: Axes, fit: Fit, parts: dict[str, Measures]) -> None:
     axes.plot(epochs, fit.history.test, color=_ORANGE, marker=marker, label="test")
     axes.set(xlabel="epoch", ylabel="cross entropy (nats)", yscale="log")
     axes.set_title(f"test {test.cross_entropy:.3g} nats = {test.cross_entropy_bits:.3g} bits")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25, which="both")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -114,7 +116,7 @@ def _weight_table(panel: SubFigure, weights: np.ndarray, data: Dataset) -> None:
     axes.tick_params("y", length=0)
     if len(data.classes) <= _MOST_CLASSES:
         _class_ticks(axes, data.classes, "x")
-    some = "" if len(chosen) == len(weights) else f", the {len(chosen)} features that weigh most"
+    some = "" if len(chosen) == len(weights) else f", the {len(chosen)} largest"
     panel.suptitle(f"weights of standardised features{some}")
     panel.colorbar(image, ax=axes, label="weight")
 

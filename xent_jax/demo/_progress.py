@@ -1,6 +1,7 @@
 """How a fit shows that it moves on: a bar on a terminal, plain lines everywhere else."""
 
 import importlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 from ._fit import History
 
 _LINES = 10  # plain lines in a whole run, about
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}"
 
 
 @contextmanager
@@ -18,7 +20,9 @@ def progress(epochs: int) -> Iterator[Callable[[int, History], None]]:
     if tqdm is None:
         yield _lines(epochs)
         return
-    with tqdm(total=epochs, unit=" epochs", leave=False) as bar:
+    size = shutil.get_terminal_size()  # left to itself, tqdm is silent where the size is unknown
+    shape = {"ncols": min(size.columns, 110), "nrows": size.lines}
+    with tqdm(total=epochs, bar_format=_BAR, leave=False, **shape) as bar:
 
         def advance(count: int, history: History) -> None:
             bar.set_postfix_str(_losses(history), refresh=False)

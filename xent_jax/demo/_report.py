@@ -120,9 +120,8 @@ def _remarks(parts: dict[str, Measures]) -> list[str]:
     else:
         remarks = [f"{split} no model of these inputs has a lower cross entropy."]
     if parts["train"].cross_entropy > parts["train"].prior_cross_entropy:
-        remarks.append(
-            "The class frequencies alone predict better than this model: lower --learning-rate."
-        )
+        advice = "lower --learning-rate or --l2"
+        remarks.append(f"The class frequencies alone predict better than this model: {advice}.")
     return remarks
 
 

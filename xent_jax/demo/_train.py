@@ -27,7 +27,9 @@ class Params(NamedTuple):
 
     def logits(self, x: ArrayLike) -> jax.Array:
         """Logits [N, classes] of the inputs x [N, features]."""
-        return jnp.asarray(x, jnp.float32) @ self.weights + self.bias
+        x = jnp.asarray(x, jnp.float32)
+        # In full float32: by default TPUs and recent GPUs round the factors to fewer bits.
+        return jnp.matmul(x, self.weights, precision="highest") + self.bias[None]
 
 
 class Rows(NamedTuple):
@@ -48,7 +50,7 @@ def initial_state(
     optimizer: Optimizer, learning_rate: float | None, shape: tuple[int, int]
 ) -> State:
     """Start at zero: the objective is convex, and every class starts out equally likely."""
-    params = Params(jnp.zeros(shape), jnp.zeros(shape[1]))
+    params = Params(jnp.zeros(shape, jnp.float32), jnp.zeros(shape[1], jnp.float32))
     return State(params, _optimizer(optimizer, learning_rate).init(params))
 
 
@@ -109,7 +111,7 @@ def train_epochs(
 
 def _mean_loss(params: Params, rows: Rows) -> jax.Array:
     losses = xent_jax.softmax_cross_entropy(params.logits(rows.x), rows.y, ignore_index=_PADDING)
-    return jnp.sum(losses) / jnp.sum(rows.y != _PADDING)
+    return jnp.sum(losses) / jnp.sum(rows.y != _PADDING, dtype=losses.dtype)
 
 
 def _penalty(params: Params, l2: float) -> jax.Array:
