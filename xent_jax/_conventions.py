@@ -1,4 +1,4 @@
-"""What every public function does alike: how it is compiled, masked, and how its result is given."""
+"""What every public function does alike: compilation, masking, and the form of its result."""
 
 import math
 from collections.abc import Callable

@@ -1,9 +1,8 @@
-"""The shared leaf: exact scalar formulae, one-pass class sums, and how a derivative is attached.
+"""The shared leaf: exact formulae, the softmax decomposition, and how a derivative is attached.
 
 Every quantity of the package is a sum over the classes of non-negative terms, so that nothing
-cancels. Two choices below serve XLA on the CPU, which stops fusing a row sum at a select, a compare
-or a clamp and then writes the whole array: edges are handled by arithmetic (min, max, a product with
-0 or 1), and each sum is fenced off from the others so that no shared intermediate is kept.
+cancels. Inside a sum the edges are handled by arithmetic (min, max, a product with 0 or 1): XLA on
+the CPU stops fusing a row sum at a select, a compare or a clamp, and writes the whole array instead.
 """
 
 import math
@@ -14,21 +13,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-Axes = tuple[int, ...]
-
-
-def compute_dtype(x: Array) -> Any:
-    """float64 for float64, float32 for everything narrower."""
-    return jnp.float64 if x.dtype == jnp.float64 else jnp.float32
-
-
-def widen(x: Array) -> Array:
-    """x in the dtype of computation; integers and booleans are left alone."""
-    floating = jnp.issubdtype(x.dtype, jnp.floating)
-    return x.astype(compute_dtype(x)) if floating else x
+from ._passes import Axes, anchored, class_max, class_sum, compute_dtype, widen
 
 
 def largest(x: Array) -> float:
@@ -39,22 +27,6 @@ def largest(x: Array) -> float:
 def smallest(x: Array) -> float:
     """The smallest normal number of the dtype of computation: it stands in for 0 under a log."""
     return float(jnp.finfo(compute_dtype(x)).tiny)
-
-
-def class_sum(term: Callable[..., Array], *data: Any, axes: Axes) -> Array:
-    """Σ over the class axes of term(*data), read in one pass; the axes stay, with size one.
-
-    The data (arrays, or tuples of them) are widened inside the pass, so that a bfloat16 input is
-    never copied to float32.
-    """
-    fenced = jax.tree.map(widen, lax.optimization_barrier(data))
-    return jnp.sum(term(*fenced), axis=axes, keepdims=True)
-
-
-def class_max(term: Callable[..., Array], *data: Any, axes: Axes) -> Array:
-    """The maximum over the class axes of term(*data); a constant to differentiation."""
-    fenced = jax.tree.map(widen, lax.optimization_barrier(lax.stop_gradient(data)))
-    return jnp.max(term(*fenced), axis=axes, keepdims=True)
 
 
 def judge(value: Array, verdict: Array) -> Array:
@@ -84,7 +56,7 @@ def directional(
 
     @partial(jax.checkpoint, prevent_cse=False)
     def pairing(residuals: tuple[Any, ...], verdict: Array, moving: tuple[Array, ...]) -> Array:
-        given = gradients(*jax.tree.map(widen, residuals))
+        given = anchored(gradients, axes)(*residuals)
         finite = [jnp.clip(g, -largest(g), largest(g)) for g in given]
         needed = [judge(g, verdict) for g, alive in zip(finite, live, strict=True) if alive]
         products = [g * widen(t) for g, t in zip(needed, moving, strict=True)]
@@ -103,10 +75,11 @@ def phi(x: Array) -> Array:
 
     expm1(−x) + x would lose every digit as x → 0. The next term is below half an ulp.
     """
-    order = 18 if x.dtype == jnp.float64 else 11
-    series = jnp.zeros_like(x)
-    for k in range(order, 1, -1):
-        series = series * -x + 1.0 / math.factorial(k)
+    order = 18 if x.dtype == jnp.float64 else 10
+    minus_x = -x
+    series = minus_x * (1.0 / math.factorial(order)) + 1.0 / math.factorial(order - 1)
+    for k in range(order - 2, 1, -1):
+        series = series * minus_x + 1.0 / math.factorial(k)
     return x * x * series
 
 
@@ -119,14 +92,14 @@ def relative_entropy_term(p: Array, q: Array, log_ratio: Array) -> Array:
     """p·r − p + q ≥ 0 for r = log(p/q), one outcome's share of D(p‖q) with no cancellation.
 
     It is p·φ(r). With r = s + l and s its part in [−1, 1]:
-    p·φ(r) = p·φ(s) + (q − p·e^{−s}) + p·l, where the last two vanish exactly when l = 0. Because the
-    shares of normalised distributions are stationary in r, an error of r enters only squared.
+    p·φ(r) = p·φ(s) + (q − p·e^{−s}) + p·l, where the last two vanish exactly when l = 0. The sum
+    over a normalised distribution is stationary in r: an error of r enters only squared.
     """
     s = clip_to_unit(log_ratio)
     rest = log_ratio - s
     small = phi(s)
     far = (q - p * (small + (1.0 - s))) * nonzero(rest)
-    return p * small + far + p * rest
+    return p * (small + rest) + far
 
 
 def log_of(ratio: Array, less_one: Array) -> Array:

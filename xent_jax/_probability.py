@@ -11,9 +11,6 @@ from jax.typing import ArrayLike
 from . import _checks as check
 from ._conventions import compiled, finish, match_precision, row_data
 from ._numerics import (
-    Axes,
-    class_max,
-    class_sum,
     directional,
     js_term,
     judge,
@@ -21,6 +18,11 @@ from ._numerics import (
     log_of,
     relative_entropy_term,
     smallest,
+)
+from ._passes import (
+    Axes,
+    class_max,
+    class_sum,
 )
 
 _OPTIONS = ("axis", "base", "keepdims")

@@ -13,7 +13,16 @@ from jax.typing import ArrayLike
 
 from . import _checks as check
 from ._conventions import compiled, in_base, match_precision
-from ._numerics import binary_entropy, compute_dtype, directional, judge, largest, widen
+from ._numerics import (
+    binary_entropy,
+    directional,
+    judge,
+    largest,
+)
+from ._passes import (
+    compute_dtype,
+    widen,
+)
 from ._softmax_divergence import js, kl
 
 _ELEMENT = ()  # no class axes: each element is a row of its own

@@ -12,9 +12,6 @@ from jax.typing import ArrayLike
 from . import _checks as check
 from ._conventions import compiled, finish, match_precision, row_data, some_kept
 from ._numerics import (
-    Axes,
-    class_sum,
-    compute_dtype,
     depth,
     directional,
     exact_weight,
@@ -22,6 +19,11 @@ from ._numerics import (
     largest,
     partition,
     peak,
+)
+from ._passes import (
+    Axes,
+    class_sum,
+    compute_dtype,
 )
 from ._softmax_divergence import js, kl
 from ._softmax_labels import at_class, under_target

@@ -1,7 +1,7 @@
 """D(p‖q) and JS of two softmaxes p ∝ e^{zp}, q ∝ e^{zq}, and their derivatives.
 
-Both are sums over the classes of terms in p, q and r = log(p/q), and r must be relatively exact when
-p and q are close. With m the row maxima and δ = (zp − mp) − (zq − mq),
+Both are sums over the classes of terms in p, q and r = log(p/q), and r must be relatively exact
+when p and q are close. With m the row maxima and δ = (zp − mp) − (zq − mq),
 
     r = δ − λ,    λ = log(Tp/Tq) = log1p(Σ (wp − wq) / Tq),    w = e^{z − m},    T = Σ w,
 
@@ -17,9 +17,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from ._numerics import (
-    Axes,
-    class_max,
-    class_sum,
     clip_to_unit,
     directional,
     exact_difference,
@@ -29,39 +26,29 @@ from ._numerics import (
     largest,
     log_of,
     nonzero,
-    peak,
     relative_entropy_term,
     softplus,
 )
-
-
-class _Side(NamedTuple):
-    """One row of logits made finite: the maximum m, and a shift that moves +inf to 0."""
-
-    m: Array
-    shift: Array
+from ._passes import (
+    Axes,
+    class_max,
+    class_sum,
+    widen,
+)
 
 
 class _Pair(NamedTuple):
-    """Per row: both sides, both partition functions and λ; verdict is NaN where undefined."""
+    """Per row: maxima, their exact difference, partition functions, λ; NaN verdict if undefined."""
 
-    p: _Side
-    q: _Side
+    peak_p: Array
+    peak_q: Array
+    high: Array
+    low: Array
     total_p: Array
     total_q: Array
     offset: Array
+    low_offset: Array  # low + offset
     verdict: Array
-
-
-def _side(z: Array, axes: Axes) -> _Side:
-    m = peak(z, axes)
-    shift = jnp.where(m == largest(z), m, 0.0)
-    return _Side(m - shift, shift)
-
-
-def _finite(z: Array, side: _Side) -> Array:
-    """z with −_far(z) for −inf; in a row with +inf, 0 there and −_far(z) elsewhere."""
-    return jnp.maximum(jnp.minimum(z, largest(z)) - side.shift, -_far(z))
 
 
 def _far(z: Array) -> float:
@@ -69,92 +56,109 @@ def _far(z: Array) -> float:
     return largest(z) / 8
 
 
-def _weight(z: Array, side: _Side) -> Array:
-    return jnp.exp(_finite(z, side) - side.m)
+def _finite(z: Array) -> Array:
+    return jnp.maximum(jnp.minimum(z, _far(z)), -_far(z))
 
 
-def _exact_weight(z: Array, side: _Side) -> Array:
-    return exact_weight(_finite(z, side), side.m)
+def _weight(z: Array, m: Array) -> Array:
+    return jnp.exp(_finite(z) - m)
 
 
-def _gap(zp: Array, zq: Array, p: _Side, q: _Side) -> Array:
-    """δ = (zp − mp) − (zq − mq) to rounding, whatever the offsets of the logits.
+def _exact_weight(z: Array, m: Array) -> Array:
+    return exact_weight(_finite(z), m)
 
-    Finite even where p or q is 0.
+
+def _gap(zp: Array, zq: Array, high: Array, low: Array) -> Array:
+    """δ = (zp − zq) − (mp − mq) to rounding, whatever the offsets of the logits.
+
+    Finite even where p or q is 0; and since differences are exact, right in a row with +inf too.
     """
-    high, low = exact_difference(_finite(zp, p), _finite(zq, q))
-    top_high, top_low = exact_difference(p.m, q.m)
-    return (high - top_high) + (low - top_low)
+    difference, error = exact_difference(_finite(zp), _finite(zq))
+    return (difference - high) + (error - low)
 
 
-def _weight_difference(zp: Array, zq: Array, p: _Side, q: _Side) -> Array:
+def _weight_difference(
+    zp: Array, zq: Array, mp: Array, mq: Array, high: Array, low: Array
+) -> Array:
     """wp − wq = wq·expm1(δ), for |δ| > 1 by plain subtraction, joined without a select."""
-    gap = _gap(zp, zq, p, q)
+    gap = _gap(zp, zq, high, low)
     near = clip_to_unit(gap)
     growth = jnp.expm1(near)
-    wq = _exact_weight(zq, q)
-    rest = _exact_weight(zp, p) - wq * (1.0 + growth)
+    wq = _exact_weight(zq, mq)
+    rest = _exact_weight(zp, mp) - wq * (1.0 + growth)
     return wq * growth + rest * nonzero(gap - near)
 
 
 def _pair(axes: Axes, zp: Array, zq: Array) -> _Pair:
-    p, q = _side(zp, axes), _side(zq, axes)
-    total_p = class_sum(_weight, zp, p, axes=axes)
-    total_q = class_sum(_weight, zq, q, axes=axes)
-    ratio = class_sum(_weight_difference, zp, zq, p, q, axes=axes) / total_q
+    far = _far(zp)
+    mp = jnp.clip(class_max(widen, zp, axes=axes), -far, far)
+    mq = jnp.clip(class_max(widen, zq, axes=axes), -far, far)
+    high, low = exact_difference(mp, mq)
+    total_p = class_sum(_weight, zp, mp, axes=axes)
+    total_q = class_sum(_weight, zq, mq, axes=axes)
+    ratio = class_sum(_weight_difference, zp, zq, mp, mq, high, low, axes=axes) / total_q
     offset = jnp.where(jnp.abs(ratio) < 0.25, jnp.log1p(ratio), jnp.log(total_p) - jnp.log(total_q))
-    some_class_possible = (p.m > -_far(zp)) & (q.m > -_far(zq))
-    return _Pair(p, q, total_p, total_q, offset, jnp.where(some_class_possible, 1.0, jnp.nan))
+    verdict = jnp.where((mp > -far) & (mq > -far), 1.0, jnp.nan)
+    return _Pair(mp, mq, high, low, total_p, total_q, offset, low + offset, verdict)
 
 
 def _outcome(
     zp: Array, zq: Array, pair: _Pair, weight: Callable[..., Array] = _weight
 ) -> tuple[Array, Array, Array]:
     """p, q and r = log(p/q) of each class."""
-    p = weight(zp, pair.p) / pair.total_p
-    q = weight(zq, pair.q) / pair.total_q
-    return p, q, _gap(zp, zq, pair.p, pair.q) - pair.offset
+    p = weight(zp, pair.peak_p) / pair.total_p
+    q = weight(zq, pair.peak_q) / pair.total_q
+    return p, q, _gap(zp, zq, pair.high, pair.low_offset)
 
 
-def _gap_at_peak(axes: Axes, zp: Array, zq: Array, p: _Side, q: _Side) -> Array:
-    """δ at the class where p is largest (the greatest such δ among ties)."""
+def _exchanged(pair: _Pair) -> _Pair:
+    """The same row with p and q in each other's place."""
+    mp, mq, high, low, total_p, total_q, offset, low_offset, verdict = pair
+    return _Pair(mq, mp, -high, -low, total_q, total_p, -offset, -low_offset, verdict)
 
-    def unless_below(zp: Array, zq: Array, p: _Side, q: _Side) -> Array:
-        return _gap(zp, zq, p, q) - (p.m - _finite(zp, p)) * largest(zp)
 
-    return class_max(unless_below, zp, zq, p, q, axes=axes)
+def _gap_unless_below(zp: Array, zq: Array, pair: _Pair) -> Array:
+    """δ at the class where p is largest, and far below zero elsewhere."""
+    below = pair.peak_p - _finite(zp)
+    return _gap(zp, zq, pair.high, pair.low) - below * largest(zp)
 
 
 def _centred(
-    axes: Axes, f: Callable[..., Array], zp: Array, zq: Array, p: _Side, q: _Side, *rows: Array
+    axes: Axes, f: Callable[..., Array], zp: Array, zq: Array, pair: _Pair
 ) -> tuple[Array, Array]:
-    """δ* = δ at the peak of p, and the mean of f(δ, δ*, *rows) under p, for an f with f(δ, δ) = 0.
+    """δ* = δ at the peak of p, and the mean of f(δ, δ*, λ) under p, for an f with f(δ, δ, λ) = 0.
 
     For a confident row the mean of δ is nearly δ* itself: only their difference, summed without the
-    peak, is exact.
+    peak, is exact. Among tied peaks the greatest δ is taken.
     """
-    top = _gap_at_peak(axes, zp, zq, p, q)
+    top = class_max(_gap_unless_below, zp, zq, pair, axes=axes)
 
-    def share(zp: Array, zq: Array, p: _Side, q: _Side, *rows: Array) -> Array:
-        return _weight(zp, p) * f(_gap(zp, zq, p, q), *rows)
+    def share(zp: Array, zq: Array, pair: _Pair, top: Array) -> Array:
+        change = f(_gap(zp, zq, pair.high, pair.low), top, pair.offset)
+        return _weight(zp, pair.peak_p) * change
 
-    total = class_sum(_weight, zp, p, axes=axes)
-    return top, class_sum(share, zp, zq, p, q, top, *rows, axes=axes) / total
+    return top, class_sum(share, zp, zq, pair, top, axes=axes) / pair.total_p
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def kl(axes: Axes, zp: Array, zq: Array) -> Array:
     """D(softmax zp ‖ softmax zq), keeping the class axes."""
     pair = _pair(axes, zp, zq)
-    far = _far(zp)
+    ratio = pair.total_p / pair.total_q
+    rows = (pair.peak_p, pair.peak_q, ratio, pair.high, pair.low_offset)
+    value = class_sum(_kl_term, zp, zq, *rows, axes=axes) / pair.total_p
+    # δ is near `far` where q = 0 < p: the divergence is infinite, however small p is.
+    widest = class_max(_gap, zp, zq, pair.high, pair.low, axes=axes)
+    return judge(jnp.where(widest > _far(zp) / 2, jnp.inf, value), pair.verdict)
 
-    def term(zp: Array, zq: Array, pair: _Pair) -> Array:
-        p, q, r = _outcome(zp, zq, pair)
-        # r is near `far` where q = 0 < p: the divergence is infinite, however small p is.
-        return relative_entropy_term(p, q, r) + jnp.maximum(r - far / 2, 0.0)
 
-    value = class_sum(term, zp, zq, pair, axes=axes)
-    return judge(jnp.where(value > far / 4, jnp.inf, value), pair.verdict)
+def _kl_term(
+    zp: Array, zq: Array, mp: Array, mq: Array, ratio: Array, high: Array, low_offset: Array
+) -> Array:
+    """A class's share of D(p‖q), times Tp."""
+    return relative_entropy_term(
+        _weight(zp, mp), _weight(zq, mq) * ratio, _gap(zp, zq, high, low_offset)
+    )
 
 
 @partial(kl.defjvp, symbolic_zeros=True)
@@ -163,19 +167,18 @@ def _kl_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the cancellation in both, and to keep no array of gradients.
     zp, zq = primals
     pair = _pair(axes, zp, zq)
-    top, mean = _centred(axes, jnp.subtract, zp, zq, pair.p, pair.q)
+    centre = _centred(axes, lambda gap, top, _: gap - top, zp, zq, pair)
 
-    def gradients(
-        zp: Array, zq: Array, pair: _Pair, top: Array, mean: Array
-    ) -> tuple[Array, Array]:
+    def kl_gradients(zp: Array, zq: Array, pair: _Pair, centre: Any) -> tuple[Array, Array]:
         p, q, r = _outcome(zp, zq, pair, _exact_weight)
-        slope_p = p * ((_gap(zp, zq, pair.p, pair.q) - top) - mean)
+        top, mean = centre
+        slope_p = p * ((_gap(zp, zq, pair.high, pair.low) - top) - mean)
         # Selects rather than |r|, whose derivative at p = q would lose the Hessian there.
         above, below = jnp.where(r > 0, r, 0.0), jnp.where(r > 0, 0.0, r)
         return slope_p, jnp.where(r > 0, p * jnp.expm1(-above), -q * jnp.expm1(below))
 
     value = kl(axes, zp, zq)
-    return value, directional(gradients, (zp, zq, pair, top, mean), tangents, value, axes)
+    return value, directional(kl_gradients, (zp, zq, pair, centre), tangents, value, axes)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -192,12 +195,12 @@ def _js_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the cancellation in it, and to keep no array of gradients.
     zp, zq = primals
     pair = _pair(axes, zp, zq)
-    centre_p = _centred(axes, _mixture_ratio_change, zp, zq, pair.p, pair.q, pair.offset)
-    centre_q = _centred(axes, _mixture_ratio_change, zq, zp, pair.q, pair.p, -pair.offset)
+    centre_p = _centred(axes, _mixture_ratio_change, zp, zq, pair)
+    centre_q = _centred(axes, _mixture_ratio_change, zq, zp, _exchanged(pair))
 
-    def gradients(zp: Array, zq: Array, pair: _Pair, *centres: Any) -> tuple[Array, Array]:
+    def js_gradients(zp: Array, zq: Array, pair: _Pair, *centres: Any) -> tuple[Array, Array]:
         (top_p, mean_p), (top_q, mean_q) = centres
-        gap = _gap(zp, zq, pair.p, pair.q)
+        gap = _gap(zp, zq, pair.high, pair.low)
         p, q, _ = _outcome(zp, zq, pair, _exact_weight)
         slope_p = p * (_mixture_ratio_change(gap, top_p, pair.offset) - mean_p)
         slope_q = q * (_mixture_ratio_change(-gap, top_q, -pair.offset) - mean_q)
@@ -205,7 +208,7 @@ def _js_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
 
     value = js(axes, zp, zq)
     residuals = (zp, zq, pair, centre_p, centre_q)
-    return value, directional(gradients, residuals, tangents, value, axes)
+    return value, directional(js_gradients, residuals, tangents, value, axes)
 
 
 def _mixture_ratio_change(gap: Array, top: Array, offset: Array) -> Array:

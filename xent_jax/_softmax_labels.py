@@ -13,10 +13,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ._numerics import (
-    Axes,
-    class_max,
-    class_sum,
-    compute_dtype,
     depth,
     directional,
     exact_weight,
@@ -26,6 +22,12 @@ from ._numerics import (
     nonzero,
     partition,
     peak,
+)
+from ._passes import (
+    Axes,
+    class_max,
+    class_sum,
+    compute_dtype,
     widen,
 )
 
