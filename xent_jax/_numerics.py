@@ -2,7 +2,7 @@
 
 Every quantity of the package is a sum over the classes of non-negative terms, so that nothing
 cancels. Inside a sum the edges are handled by arithmetic (min, max, a product with 0 or 1): XLA on
-the CPU stops fusing a row sum at a select, a compare or a clamp, and writes the whole array instead.
+the CPU stops fusing a row sum at a select, a compare or a clamp, and writes it all out instead.
 """
 
 import math

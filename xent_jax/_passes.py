@@ -75,8 +75,8 @@ def _zero(row: Array, name: str) -> Array:
 def _evaluate(jaxpr: Jaxpr, consts: Any, arguments: Any, zero: Array) -> list[Any]:
     """The value of a jaxpr with its floating literals c read as zero + c.
 
-    Fractions are left as they are: the coefficients of a series stand in one pass alone, and XLA:CPU
-    fuses no more than about a hundred operations.
+    Fractions are left as they are: the coefficients of a series stand in one pass alone, and
+    XLA:CPU fuses no more than about a hundred operations.
     """
     known: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments]))
 

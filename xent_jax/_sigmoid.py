@@ -104,6 +104,28 @@ def _pair(name: str, p_logits: Any, q_logits: Any, where: Any) -> tuple[Array, A
 def sigmoid_entropy(
     logits: ArrayLike, *, where: ArrayLike | None = None, base: float | None = None
 ) -> Array:
+    """Entropy of independent binary outcomes, elementwise: log1p(e^{−|z|}) + |z| σ(−|z|).
+
+    Args:
+        logits: any shape; σ(z) is the probability of class 1.
+        where: boolean, broadcast against logits; False gives 0, with gradient 0.
+        base: unit of the result, None for nats, 2 for bits.
+
+    Returns:
+        One number per logit: the same shape, float32 (float64 for float64 input), in nats unless
+        `base` is given.
+
+    Edge cases: z = ±inf: 0, with gradient 0 · a NaN logit gives NaN for that element.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(sigmoid_entropy(jnp.array([0.0, jnp.inf]), base=2))
+        [1. 0.]
+
+    References: Shannon (1948), A Mathematical Theory of Communication, section 6.
+
+    See also: `softmax_entropy` for exclusive classes.
+    """
     name = "sigmoid_entropy"
     z, kept = _data(name, "logits", logits, where)
     return _finish(name, _entropy(z), kept, base)
@@ -119,6 +141,35 @@ def sigmoid_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
 ) -> Array:
+    """Binary cross entropy, elementwise: y·softplus(−z) + (1 − y)·softplus(z).
+
+    Hard labels subtract nothing, so a confident prediction keeps its loss and its gradient.
+
+    Args:
+        logits: any shape; σ(z) is the probability of class 1.
+        labels: the same shape; integers or booleans, the class 0 or 1; or floats, the
+            probability of class 1.
+        where: boolean, broadcast against logits; False gives 0, with gradient 0.
+        base: unit of the result, None for nats, 2 for bits.
+        ignore_index: the id of elements to leave out: loss 0 and gradient 0.
+        label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/2.
+
+    Returns:
+        One number per logit: the same shape, float32 (float64 for float64 input), in nats unless
+        `base` is given.
+
+    Edge cases: z = ±inf: 0 for the label it is sure of, +inf for the other · an id other than 0
+    and 1, or a label outside [0, 1], gives NaN for that element · so does a NaN logit.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(sigmoid_cross_entropy(jnp.array([0.0, 20.0]), jnp.array([1, 1])))
+        [6.9314718e-01 2.0611537e-09]
+
+    References: Cox (1958), The Regression Analysis of Binary Sequences.
+
+    See also: `softmax_cross_entropy` for exclusive classes.
+    """
     name = "sigmoid_cross_entropy"
     z, kept = _data(name, "logits", logits, where)
     y, ids = check.label_array(name, labels)
@@ -147,6 +198,32 @@ def sigmoid_kl_divergence(
     where: ArrayLike | None = None,
     base: float | None = None,
 ) -> Array:
+    """D(p‖q) between independent binary outcomes, elementwise: p = σ(p_logits) the truth.
+
+    `softmax_kl_divergence` of the logits (z, 0), with its accuracy.
+
+    Args:
+        p_logits: any shape, the truth.
+        q_logits: the same shape, the model.
+        where: boolean, broadcast against the logits; False gives 0, with gradient 0.
+        base: unit of the result, None for nats, 2 for bits.
+
+    Returns:
+        One number per logit: the same shape, float32 (float64 for float64 input), in nats unless
+        `base` is given.
+
+    Edge cases: equal logits, ±inf among them: exactly 0 · q sure of what p is not sure of: +inf ·
+    a NaN logit gives NaN for that element.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(f"{sigmoid_kl_divergence(jnp.array(0.0), jnp.array(2.0)):.6f}")
+        0.433781
+
+    References: Kullback & Leibler (1951), On Information and Sufficiency, equation 2.4.
+
+    See also: `softmax_kl_divergence` for exclusive classes, `sigmoid_js_divergence`.
+    """
     name = "sigmoid_kl_divergence"
     zp, zq, kept = _pair(name, p_logits, q_logits, where)
     return _finish(name, kl((0,), zp, zq)[0], kept, base)
@@ -160,6 +237,32 @@ def sigmoid_js_divergence(
     where: ArrayLike | None = None,
     base: float | None = None,
 ) -> Array:
+    """Jensen–Shannon divergence between independent binary outcomes, elementwise.
+
+    `softmax_js_divergence` of the logits (z, 0), with its accuracy.
+
+    Args:
+        p_logits: any shape.
+        q_logits: the same shape.
+        where: boolean, broadcast against the logits; False gives 0, with gradient 0.
+        base: unit of the result, None for nats, 2 for bits.
+
+    Returns:
+        One number per logit: the same shape, float32 (float64 for float64 input), in nats unless
+        `base` is given.
+
+    Edge cases: equal logits, ±inf among them: exactly 0 · +inf against −inf: log 2 · a NaN logit
+    gives NaN for that element.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(f"{sigmoid_js_divergence(jnp.array(0.0), jnp.array(2.0)):.6f}")
+        0.089541
+
+    References: Lin (1991), Divergence Measures Based on the Shannon Entropy, equation 4.1.
+
+    See also: `softmax_js_divergence` for exclusive classes, `sigmoid_kl_divergence`.
+    """
     name = "sigmoid_js_divergence"
     zp, zq, kept = _pair(name, p_logits, q_logits, where)
     return _finish(name, js((0,), zp, zq)[0], kept, base)

@@ -1,86 +1,23 @@
 """The softmax row: entropy, cross entropy, KL and Jensen–Shannon of categorical logits."""
 
 import math
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import _checks as check
 from ._conventions import compiled, finish, match_precision, row_data, some_kept
-from ._numerics import (
-    depth,
-    directional,
-    exact_weight,
-    has_one_peak,
-    largest,
-    partition,
-    peak,
-)
 from ._passes import (
     Axes,
-    class_sum,
     compute_dtype,
 )
 from ._softmax_divergence import js, kl
+from ._softmax_entropy import entropy
 from ._softmax_labels import at_class, under_target
 
 _OPTIONS = ("axis", "base", "keepdims")
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _entropy(axes: Axes, logits: Array) -> Array:
-    return _entropy_rows(axes, logits)[0]
-
-
-def _entropy_rows(axes: Axes, logits: Array) -> tuple[Array, Array, Array]:
-    """H = log T + E/T with E = Σ w u, and m and T.
-
-    For a unique maximum log T = log1p(s) needs s = T − 1 without cancellation. One pass gives
-    E + s; what remains, log1p(s) − s/T ≈ s²/2, forgives the rounding of T − 1.
-    """
-    huge = largest(logits)
-    m = peak(logits, axes)
-    total = partition(logits, m, axes)
-    one_peak = has_one_peak(total)
-
-    def term(z: Array, m: Array, one_peak: Array) -> Array:
-        u = jnp.minimum(m - z, huge)
-        w = jnp.exp(-u)
-        return w * (u + one_peak) - jnp.floor(w) * one_peak
-
-    spread = class_sum(term, logits, m, one_peak.astype(m.dtype), axes=axes)
-    s = total - 1.0
-    value = spread / total + jnp.where(one_peak, jnp.log1p(s) - s / total, jnp.log(total))
-    # The pass above has no care for +inf: there the tied classes share the mass.
-    value = jnp.where(m == huge, jnp.log(total), value)
-    return jnp.where(total > 0.0, value, jnp.nan), m, total
-
-
-@partial(_entropy.defjvp, symbolic_zeros=True)
-def _entropy_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    # ∂H/∂z = p·(u − E_p u): log p + H = Ē − u has lost its common part, the log of T.
-    # For the cancellation, the edges, and to keep no array of gradients.
-    (logits,) = primals
-    huge = largest(logits)
-    value = _entropy(axes, logits)
-    _, m, total = _entropy_rows(axes, logits)
-
-    def weighted_depth(z: Array, m: Array) -> Array:
-        u = jnp.minimum(depth(z, m), huge)
-        return jnp.exp(-u) * u
-
-    mean = class_sum(weighted_depth, logits, m, axes=axes) / total
-
-    def gradients(logits: Array, m: Array, total: Array, mean: Array) -> tuple[Array]:
-        u = jnp.minimum(depth(logits, m), huge)
-        return (exact_weight(logits, m) / total * (u - mean),)
-
-    residuals = (logits, m, total, mean)
-    return value, directional(gradients, residuals, tangents, value, axes)
 
 
 def _existing(value: Array, kept: Array | None, shape: tuple[int, ...], axes: Axes) -> Array:
@@ -105,10 +42,39 @@ def softmax_entropy(
     base: float | None = None,
     keepdims: bool = False,
 ) -> Array:
+    """Entropy of the softmax of logits, H = log1p(s) + Σ_j e^{−u_j} u_j / (1 + s).
+
+    u_j = max z − z_j and s = Σ e^{−u_j} over all entries but one maximal: a sum of non-negative
+    terms, exact for confident rows. Log-probabilities are logits: softmax(log p) = p.
+
+    Args:
+        logits: (..., K).
+        axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
+        where: boolean, broadcast against logits; False means that the outcome does not exist.
+        base: unit of the result, None for nats, 2 for bits.
+        keepdims: keep the class axes, with size one.
+
+    Returns:
+        One number per example: the shape of logits without the class axes, float32 (float64 for
+        float64 input), in nats unless `base` is given.
+
+    Edge cases: logit −inf: a class of probability 0 · one +inf logit: that class has probability 1,
+    several share it · a NaN logit, or −inf everywhere, gives NaN for that example ·
+    `where` all False gives 0, with gradient 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(f"{softmax_entropy(jnp.array([20.0, 0.0, 0.0, -1.0])):.4e}")
+        1.0325e-07
+
+    References: Jaynes (1957), Information Theory and Statistical Mechanics, equation 2.11.
+
+    See also: `entropy` for probabilities, `sigmoid_entropy` for independent logits.
+    """
     name = "softmax_entropy"
     z, axes, kept = row_data(name, "logits", logits, axis, where, -jnp.inf)
     _check_logits(name, "logits", z, kept, axes)
-    value = _existing(_entropy(axes, z), kept, z.shape, axes)
+    value = _existing(entropy(axes, z), kept, z.shape, axes)
     return finish(name, value, axes, base, keepdims)
 
 
@@ -124,6 +90,51 @@ def softmax_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
 ) -> Array:
+    """Cross entropy of a softmax at class ids, u_y + log1p(s), or under distributions.
+
+    u_j = max z − z_j and s = Σ e^{−u_j} over all entries but one maximal, so that −log p_j =
+    u_j + log1p(s). The gradient at the label is expm1(−loss): exact even where p_y rounds to 1.
+
+    Args:
+        logits: (..., K).
+        labels: integers (...), the class ids; or floats (..., K), a distribution over the classes.
+        axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
+            A class id is then the flat index over those axes, in the order `axis` names them.
+        where: boolean, broadcast against logits; False means that the outcome does not exist.
+        base: unit of the result, None for nats, 2 for bits.
+        keepdims: keep the class axes, with size one.
+        ignore_index: the id of examples to leave out: loss 0 and gradient 0.
+        label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/K, K the number of classes
+            that `where` keeps; no one-hot array is built.
+
+    Returns:
+        One number per example: the shape of logits without the class axes, float32 (float64 for
+        float64 input), in nats unless `base` is given.
+
+    Edge cases: logit −inf: a class of probability 0 · one +inf logit: that class has probability 1,
+    several share it · an id outside [0, K) gives NaN for that example, it never wraps · a
+    label on a class of probability 0, or an id masked by `where`: +inf · 0·inf in soft labels is 0
+    · a negative or NaN soft label, a NaN logit, or −inf everywhere, gives NaN for that example ·
+    `where` all False gives 0, with gradient 0.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> logits = jnp.array([20.0, 0.0, 0.0, -1.0])
+        >>> loss, slope = jax.value_and_grad(softmax_cross_entropy)(logits, 0)
+        >>> print(f"{loss:.4e} {slope[0]:.4e}")
+        4.8806e-09 -4.8806e-09
+
+        Padding is left out with an id of its own:
+
+        >>> labels = jnp.array([3, -100])
+        >>> print(softmax_cross_entropy(jnp.zeros((2, 4)), labels, ignore_index=-100).round(4))
+        [1.3863 0.    ]
+
+    References: Bridle (1990), Training Stochastic Model Recognition Algorithms as Networks;
+    Szegedy et al. (2016), Rethinking the Inception Architecture, section 7, for smoothing.
+
+    See also: `cross_entropy` for probabilities, `sigmoid_cross_entropy` for independent labels.
+    """
     name = "softmax_cross_entropy"
     z, axes, kept = row_data(name, "logits", logits, axis, where, -jnp.inf)
     _check_logits(name, "logits", z, kept, axes)
@@ -201,6 +212,38 @@ def softmax_kl_divergence(
     base: float | None = None,
     keepdims: bool = False,
 ) -> Array:
+    """D(p‖q) between the softmaxes of two arrays of logits, p the truth, never negative.
+
+    A sum of non-negative terms p_j·φ(r_j), φ(x) = e^{−x} − 1 + x, r = log(p/q): accurate for
+    softmaxes that nearly agree and for those 1e4 nats apart.
+
+    Args:
+        p_logits: (..., K), the truth.
+        q_logits: the same shape, the model.
+        axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
+        where: boolean, broadcast against the logits; False means that the outcome does not exist.
+        base: unit of the result, None for nats, 2 for bits.
+        keepdims: keep the class axes, with size one.
+
+    Returns:
+        One number per example: the shape of p_logits without the class axes, float32 (float64 for
+        float64 input), in nats unless `base` is given.
+
+    Edge cases: equal logits: exactly 0 · both −inf: contributes 0 · q-logit −inf where p has mass:
+    +inf · logit −inf: a class of probability 0 · one +inf logit: that class has probability 1,
+    several share it · a NaN logit, or −inf everywhere, gives NaN for that example · `where`
+    all False gives 0, with gradient 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> z = jnp.array([0.0, 1.0, 2.0])
+        >>> print(f"{softmax_kl_divergence(z, z + jnp.array([1e-4, 0.0, 0.0])):.3e}")
+        4.096e-10
+
+    References: Kullback & Leibler (1951), On Information and Sufficiency, equation 2.4.
+
+    See also: `kl_divergence` for probabilities, `softmax_js_divergence`.
+    """
     name = "softmax_kl_divergence"
     zp, zq, axes, kept = _pair(name, p_logits, q_logits, axis, where)
     value = _existing(kl(axes, zp, zq), kept, zp.shape, axes)
@@ -217,6 +260,36 @@ def softmax_js_divergence(
     base: float | None = None,
     keepdims: bool = False,
 ) -> Array:
+    """Jensen–Shannon divergence between the softmaxes of two arrays of logits, 0 to log 2.
+
+    Σ_j m_j·(h_j tanh h_j − log cosh h_j) with m = (p + q)/2 and h = ½ log(p/q).
+
+    Args:
+        p_logits: (..., K).
+        q_logits: the same shape.
+        axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
+        where: boolean, broadcast against the logits; False means that the outcome does not exist.
+        base: unit of the result, None for nats, 2 for bits.
+        keepdims: keep the class axes, with size one.
+
+    Returns:
+        One number per example: the shape of p_logits without the class axes, float32 (float64 for
+        float64 input), in nats unless `base` is given.
+
+    Edge cases: equal logits: exactly 0 · both −inf: contributes 0 · disjoint softmaxes: log 2 ·
+    logit −inf: a class of probability 0 · one +inf logit: that class has probability 1,
+    several share it · a NaN logit, or −inf everywhere, gives NaN for that example · `where` all
+    False gives 0, with gradient 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(f"{softmax_js_divergence(jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0])):.6f}")
+        0.110944
+
+    References: Lin (1991), Divergence Measures Based on the Shannon Entropy, equation 4.1.
+
+    See also: `js_divergence` for probabilities, `softmax_kl_divergence`.
+    """
     name = "softmax_js_divergence"
     zp, zq, axes, kept = _pair(name, p_logits, q_logits, axis, where)
     value = _existing(js(axes, zp, zq), kept, zp.shape, axes)
