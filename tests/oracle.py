@@ -129,7 +129,7 @@ def _soft_cross_entropy(count, logits, labels, label_smoothing=0.0):
 
 
 def softmax_cross_entropy(logits, labels, *, where=None, **options):
-    """An integer `labels` is a class id: NaN out of range, +∞ where `where` hides that class alone."""
+    """An integer `labels` is a class id: NaN out of range, +∞ where `where` hides that class."""
     if np.ndim(labels):
         return _soft_cross_entropy(logits, labels, where=where, **options)
     if not 0 <= labels < len(logits):

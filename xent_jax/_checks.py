@@ -1,6 +1,9 @@
 """Every message a user can meet: shapes and dtypes when traced, values under checkify."""
 
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import jax.numpy as jnp
@@ -145,30 +148,46 @@ def log_base(name: str, base: Any) -> float:
     return number
 
 
+_conditions_wanted = ContextVar("conditions_wanted", default=True)
+
+
+@contextmanager
+def no_conditions() -> Iterator[None]:
+    """Trace without the value conditions below."""
+    token = _conditions_wanted.set(False)
+    try:
+        yield
+    finally:
+        _conditions_wanted.reset(token)
+
+
+def _condition(holds: Array, message: str) -> None:
+    if _conditions_wanted.get():
+        checkify.debug_check(holds, message)
+
+
 def probabilities(name: str, argument: str, p: Array) -> None:
-    checkify.debug_check(
-        jnp.all(p >= 0), f"{name}: {argument} holds a negative or NaN probability."
-    )
+    _condition(jnp.all(p >= 0), f"{name}: {argument} holds a negative or NaN probability.")
 
 
 def no_nan(name: str, argument: str, x: Array) -> None:
-    checkify.debug_check(~jnp.any(jnp.isnan(x)), f"{name}: {argument} holds NaN.")
+    _condition(~jnp.any(jnp.isnan(x)), f"{name}: {argument} holds NaN.")
 
 
 def some_class_possible(name: str, argument: str, impossible: Array) -> None:
-    checkify.debug_check(
+    _condition(
         ~jnp.any(impossible),
         f"{name}: a row of {argument} is −inf everywhere: no class is possible.",
     )
 
 
 def ids_in_range(name: str, valid: Array, classes: int) -> None:
-    checkify.debug_check(
+    _condition(
         jnp.all(valid), f"{name}: labels holds an id outside [0, {classes}) that is not ignored."
     )
 
 
 def unit_interval(name: str, argument: str, valid: Array) -> None:
-    checkify.debug_check(
+    _condition(
         jnp.all(valid), f"{name}: {argument} holds a value outside [0, 1] that is not ignored."
     )

@@ -2,21 +2,46 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.extend.core import get_opaque_trace_state
 
 from . import _checks as check
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_EAGER = get_opaque_trace_state(convention="flax")
 
 
 def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """jax.jit with the named options static, keeping the signature that editors show."""
-    return lambda f: cast(Callable[_P, _R], jax.jit(f, static_argnames=options))
+    """jax.jit with the named options static.
+
+    A call outside every transformation goes to a version without the value conditions: only
+    checkify can ask for them, and their presence takes JAX's fast path of dispatch away.
+    """
+
+    def wrap(f: Callable[_P, _R]) -> Callable[_P, _R]:
+        checked = jax.jit(f, static_argnames=options)
+
+        @wraps(f)
+        def unchecked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            with check.no_conditions():
+                return f(*args, **kwargs)
+
+        direct = jax.jit(unchecked, static_argnames=options)
+
+        @wraps(f)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            eager = get_opaque_trace_state(convention="flax") == _EAGER
+            return (direct if eager else checked)(*args, **kwargs)
+
+        return call
+
+    return wrap
 
 
 def row_data(
@@ -31,11 +56,11 @@ def row_data(
     return jnp.where(kept, x, jnp.asarray(fill, x.dtype)), axes, kept
 
 
-def match_precision(*arrays: Array) -> tuple[Array, ...]:
-    """The arrays, all float64 if one of them is: under strict promotion float32 would clash."""
-    if any(x.dtype == jnp.float64 for x in arrays):
-        return tuple(x.astype(jnp.float64) for x in arrays)
-    return arrays
+def match_precision(a: Array, b: Array) -> tuple[Array, Array]:
+    """Both arrays, float64 if one of them is: under strict promotion float32 would clash."""
+    if jnp.float64 in (a.dtype, b.dtype):
+        return a.astype(jnp.float64), b.astype(jnp.float64)
+    return a, b
 
 
 def some_kept(kept: Array | None, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array | None:

@@ -72,6 +72,10 @@ def _zero(row: Array, name: str) -> Array:
     return lax.stop_gradient(jnp.minimum(jnp.abs(row) * own, 0.0))
 
 
+def _shape(atom: Any) -> tuple[int, ...]:
+    return atom.aval.shape
+
+
 def _evaluate(jaxpr: Jaxpr, consts: Any, arguments: Any, zero: Array) -> list[Any]:
     """The value of a jaxpr with its floating literals c read as zero + c.
 
@@ -84,11 +88,10 @@ def _evaluate(jaxpr: Jaxpr, consts: Any, arguments: Any, zero: Array) -> list[An
         if not isinstance(atom, Literal):
             return known[atom]
         fits = len(shape) == zero.ndim and all(n in (1, m) for n, m in zip(zero.shape, shape))
-        if not fits or atom.aval.shape or atom.aval.dtype != zero.dtype:
-            return atom.val
-        if not float(atom.val).is_integer():
-            return atom.val
-        return jnp.broadcast_to(zero + atom.val, shape)
+        floating = jnp.ndim(atom.val) == 0 and jnp.result_type(atom.val) == zero.dtype
+        if fits and floating and float(atom.val).is_integer():
+            return jnp.broadcast_to(zero + atom.val, shape)
+        return atom.val
 
     for equation in jaxpr.eqns:
         inner = equation.params.get("jaxpr")
@@ -96,8 +99,8 @@ def _evaluate(jaxpr: Jaxpr, consts: Any, arguments: Any, zero: Array) -> list[An
             inputs = [read(x, ()) for x in equation.invars]
             outputs = _evaluate(inner.jaxpr, inner.consts, inputs, zero)
         else:
-            shape = equation.outvars[0].aval.shape
-            elementwise = any(x.aval.shape == shape for x in equation.invars)
+            shape = _shape(equation.outvars[0])
+            elementwise = any(_shape(x) == shape for x in equation.invars)
             inputs = [read(x, shape if elementwise else ()) for x in equation.invars]
             outputs = equation.primitive.bind(*inputs, **equation.params)
             outputs = outputs if equation.primitive.multiple_results else [outputs]

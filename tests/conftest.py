@@ -1,0 +1,13 @@
+"""What every test runs under: no silent promotion, eight CPU devices, repeatable examples."""
+
+import hypothesis
+import jax
+
+# A library that promotes or broadcasts in silence fails for the users who forbid it.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 8)
+
+# Deadlines would count the compilation of the first example.
+hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, max_examples=25)
+hypothesis.settings.load_profile("tests")

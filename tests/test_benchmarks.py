@@ -1,0 +1,111 @@
+"""The benchmark command at a tiny size, and the tables that are made of its results."""
+
+import json
+
+import pytest
+
+from .benchmarks import cli, tables
+
+_TINY = ("--shape", "4x5", "--repeats", "1", "--peers", "optax", "jax")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder with the results of every suite on one function."""
+    folder = tmp_path_factory.mktemp("results")
+    for suite, function in (
+        ("dense", "softmax_cross_entropy/ids"),
+        ("dispatch", "softmax_cross_entropy/soft"),
+        ("compile", "kl_divergence"),
+        ("accuracy", "softmax_kl_divergence"),
+    ):
+        where = "--json", str(folder / f"{suite}.json")
+        assert cli.main(["--suite", suite, "--function", function, *_TINY, *where]) == 0
+    return folder
+
+
+def _rows(results, suite):
+    kept = json.loads((results / f"{suite}.json").read_text())
+    assert {"device", "cores", "jax", "python", "commit", "peers"} == kept["environment"].keys()
+    return kept["suites"][suite]
+
+
+@pytest.mark.parametrize("suite", ["dense", "dispatch", "compile"])
+def test_every_variant_is_timed_once_per_repeat(results, suite):
+    for row in _rows(results, suite):
+        assert {"xent_jax", "optax", "jax"} <= row["seconds"].keys()
+        assert all(len(s) == 1 and s[0] > 0 for s in row["seconds"].values())
+
+
+def test_dense_measures_limit_and_temporaries_of_both_passes(results):
+    rows = _rows(results, "dense")
+    assert [row["pass"] for row in rows] == ["forward", "value and gradient"]
+    for row in rows:
+        assert {"limit:read", "limit:read+exp", "limit:copy"} <= row["seconds"].keys()
+        assert {"xent_jax", "optax", "jax"} == row["temporary_bytes"].keys()
+        assert row["input_bytes"] == 4 * 5 * 4 + 4 * 4
+
+
+def test_accuracy_tells_a_small_error_from_a_wrong_kind_of_answer(results):
+    close, masked = (row["errors"] for row in _rows(results, "accuracy"))
+    assert close["xent_jax"]["value"] < 1e-6 and close["optax"]["value"] > 1
+    assert masked["xent_jax"]["value"] < 1e-6 and masked["optax"]["value"] == "NaN"
+
+
+@pytest.fixture
+def page(tmp_path):
+    page = tmp_path / "page.md"
+    names = ("dense-4x5", "dispatch", "compile", "accuracy")
+    blocks = (f"<!-- table: {name} -->\n<!-- end -->\n" for name in names)
+    page.write_text("before\n" + "between\n".join(blocks) + "after\n")
+    return page
+
+
+def test_tables_are_written_and_checked(results, page, capsys):
+    arguments = [str(page), "--results", str(results)]
+    assert tables.main([*arguments, "--check"]) == 1
+    assert "not up to date" in capsys.readouterr().err
+    assert tables.main(arguments) == 0
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert text.count("between\n") == 3 and text.count("| :-- |") == 4
+    assert tables.main([*arguments, "--check"]) == 0
+    assert tables.main(arguments) == 0 and page.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("<!-- table: unheard-of -->\n<!-- end -->\n", "no results for table 'unheard-of'"),
+        ("<!-- table: compile -->\n", "has no '<!-- end -->'"),
+    ],
+)
+def test_tables_say_what_is_wrong_and_leave_the_file(results, page, capsys, text, problem):
+    page.write_text(text)
+    assert tables.main([str(page), "--results", str(results)]) == 2
+    assert problem in capsys.readouterr().err and page.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--repeats", "0"], "whole number of at least 1"),
+        (["--shape", "12"], "ROWSxCLASSES such as 2048x32768, got '12'"),
+        (["--shape", "0x3"], "got '0x3'"),
+        (["--suite", "spped"], "invalid choice: 'spped'"),
+        (["--dtype", "int8"], "invalid choice: 'int8'"),
+        (["--json", "no/such/folder/x.json"], "cannot write a file"),
+        (["--faster"], "unrecognized arguments: --faster"),
+    ],
+)
+def test_bad_option_is_one_clear_line(capsys, arguments, said):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and said in error and error.count("\n") == 1
+
+
+def test_a_shape_that_does_not_fit_is_skipped(capsys, monkeypatch):
+    monkeypatch.setattr("tests.benchmarks.suites.dense.free_bytes", lambda: 100)
+    assert cli.main(["--suite", "dense", *_TINY]) == 0
+    assert "skipped 4x5" in capsys.readouterr().err

@@ -1,0 +1,95 @@
+"""What is kept between the two passes, and what the forward pass writes on the side."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import xent_jax
+
+from .cases import FUNCTIONS
+
+ROWS, CLASSES = 256, 4096
+DENSE = ROWS * CLASSES * 4
+each = pytest.mark.parametrize("function", FUNCTIONS, ids=str)
+
+
+def shapes(function, dtype):
+    """The shapes and dtypes of arguments; nothing is computed with them."""
+    ids = (ROWS, CLASSES) if function.elementwise else (ROWS,)
+    floats, ints = jax.ShapeDtypeStruct((ROWS, CLASSES), dtype), jax.ShapeDtypeStruct(ids, "int32")
+    return [ints if kind == "id" else floats for kind in function.kinds]
+
+
+def nbytes(tree):
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def floating(function, arguments):
+    return [arguments[i] for i in function.differentiable]
+
+
+def along_floats(function, transform):
+    """What transform (jax.vjp or jax.linearize) keeps for the floating arguments."""
+
+    def keep(*arguments):
+        def f(*floats):
+            full = list(arguments)
+            for place, x in zip(function.differentiable, floats, strict=True):
+                full[place] = x
+            return function(*full)
+
+        return transform(f, *floating(function, arguments))[1]
+
+    return keep
+
+
+@each
+@pytest.mark.parametrize("transform", [jax.vjp, jax.linearize], ids=["vjp", "linearize"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_residuals_are_the_inputs_and_some_numbers_per_row(function, transform, dtype):
+    arguments = shapes(function, dtype)
+    kept = jax.eval_shape(along_floats(function, transform), *arguments)
+    inputs = nbytes(arguments)
+    if function.row == "sigmoid":
+        # Each element is a row of its own: the verdict on it, or the outcomes of both logits.
+        assert nbytes(kept) <= 16 * inputs
+        return
+    numbers = nbytes(kept) - inputs
+    assert numbers <= 32 * 4 * ROWS, [x for x in jax.tree.leaves(kept) if x.size > ROWS]
+
+
+FORWARD = (
+    *("entropy", "cross_entropy", "kl_divergence", "softmax_entropy", "softmax_kl_divergence"),
+    *("softmax_cross_entropy-ids", "softmax_cross_entropy-soft"),
+)
+
+
+def temporaries(f, *arguments):
+    return jax.jit(f).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize("function", [f for f in FUNCTIONS if str(f) in FORWARD], ids=str)
+def test_forward_pass_writes_no_array_of_the_size_of_its_input(function):
+    assert temporaries(function.__call__, *shapes(function, "float32")) < 0.05 * DENSE
+
+
+def test_smoothed_ids_are_never_a_one_hot_array():
+    logits = jax.ShapeDtypeStruct((ROWS, CLASSES), jnp.float32)
+    ids = jax.ShapeDtypeStruct((ROWS,), jnp.int32)
+
+    def smoothed(logits, ids):
+        return xent_jax.softmax_cross_entropy(logits, ids, label_smoothing=0.1)
+
+    assert temporaries(smoothed, logits, ids) < 0.05 * DENSE
+
+
+def test_the_measure_sees_an_array():
+    """A dense intermediate is noticed by both measures above."""
+
+    def dense(logits):
+        p = jax.nn.softmax(logits)
+        return -(jnp.sort(p) * p).sum()
+
+    logits = jax.ShapeDtypeStruct((ROWS, CLASSES), jnp.float32)
+    assert temporaries(dense, logits) >= DENSE
+    assert nbytes(jax.eval_shape(lambda z: jax.vjp(dense, z)[1], logits)) >= 2 * DENSE
