@@ -15,7 +15,7 @@ _COMPUTED_AS_THEY_ARE = ("float16", "bfloat16", "float32", "float64")
 
 def real_array(name: str, argument: str, x: Any) -> Array:
     """x as a real floating array; integers, booleans and float8 become float32."""
-    x = jnp.asarray(x)
+    x = _array(name, argument, x)
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"{name}: {argument} must be real, got {x.dtype}; pass {argument}.real.")
     if x.dtype.name in _COMPUTED_AS_THEY_ARE:
@@ -23,6 +23,16 @@ def real_array(name: str, argument: str, x: Any) -> Array:
     if _is_number(x):
         return x.astype(jnp.float32)
     raise TypeError(f"{name}: {argument} must hold numbers, got {x.dtype}.")
+
+
+def _array(name: str, argument: str, x: Any) -> Array:
+    try:
+        return jnp.asarray(x)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name}: {argument} must be an array of numbers, got {type(x).__name__}; "
+            "pass a JAX or NumPy array."
+        ) from error
 
 
 def _is_number(x: Array) -> bool:
@@ -86,10 +96,11 @@ def mask(name: str, argument: str, where: Any, x: Array) -> Array:
 
 def label_array(name: str, labels: Any) -> tuple[Array, bool]:
     """labels as an array, and whether they are class ids (an integer or boolean dtype)."""
-    labels = jnp.asarray(labels)
-    if jnp.issubdtype(labels.dtype, jnp.integer):
+    labels = _array(name, "labels", labels)
+    if jnp.issubdtype(labels.dtype, jnp.integer) and labels.dtype.itemsize >= 4:
         return labels, True
-    if labels.dtype == jnp.bool_:
+    if jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == jnp.bool_:
+        # Narrow integers could not be compared with ids beyond their range.
         return labels.astype(jnp.int32), True
     return real_array(name, "labels", labels), False
 
@@ -121,6 +132,14 @@ def ignore_index_for_ids(name: str, ignore_index: Any, ids: bool) -> None:
         )
     if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):
         raise TypeError(f"{name}: ignore_index must be an int or None, got {ignore_index!r}.")
+
+
+def differs(labels: Array, ignore_index: int) -> Array:
+    """labels != ignore_index, also where that index is beyond the range of their dtype."""
+    limits = jnp.iinfo(labels.dtype)
+    if not limits.min <= ignore_index <= limits.max:
+        return jnp.ones(labels.shape, bool)
+    return labels != ignore_index
 
 
 def smoothing(name: str, label_smoothing: Any) -> float:

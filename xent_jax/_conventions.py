@@ -2,19 +2,32 @@
 
 import math
 from collections.abc import Callable
-from functools import wraps
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import get_opaque_trace_state
 
 from . import _checks as check
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_EAGER = get_opaque_trace_state(convention="flax")
+
+
+def _trace_state() -> Any:
+    # Imported late: jax.extend.core is as slow to import as the rest of this package.
+    from jax.extend.core import get_opaque_trace_state
+
+    return get_opaque_trace_state(convention="flax")
+
+
+@cache
+def _eager_state() -> Any:
+    """The state outside every transformation, which is where a new thread starts."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_trace_state).result()
 
 
 def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -36,7 +49,7 @@ def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
         @wraps(f)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            eager = get_opaque_trace_state(convention="flax") == _EAGER
+            eager = _trace_state() == _eager_state()
             return (direct if eager else checked)(*args, **kwargs)
 
         return call

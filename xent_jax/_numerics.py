@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 
 from ._passes import Axes, anchored, class_max, class_sum, compute_dtype, widen
@@ -49,8 +49,10 @@ def directional(
     value is NaN has a NaN gradient throughout; an infinite slope becomes the largest finite number,
     so that it is harmless in directions that do not move its entry.
     """
-    verdict = jnp.ones_like(value) if verdict is None else verdict
-    verdict = jnp.where(jnp.isnan(value), jnp.nan, verdict)
+    if verdict is None:
+        verdict = jnp.ones_like(value, shape=() if not axes else None)
+    if axes:
+        verdict = jnp.where(jnp.isnan(value), jnp.nan, verdict)
     live = [not isinstance(t, SymbolicZero) for t in tangents]
     moving = tuple(t for t, alive in zip(tangents, live, strict=True) if alive)
 
@@ -84,8 +86,8 @@ def phi(x: Array) -> Array:
 
 
 def nonzero(x: Array) -> Array:
-    """1 where x ≠ 0 and 0 where x = 0, by arithmetic."""
-    return jnp.minimum(jnp.abs(x) * largest(x), 1.0)
+    """1 where x ≠ 0 and 0 where x = 0, by arithmetic; a constant to differentiation."""
+    return jnp.minimum(jnp.abs(lax.stop_gradient(x)) * largest(x), 1.0)
 
 
 def relative_entropy_term(p: Array, q: Array, log_ratio: Array) -> Array:

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import Jaxpr, Literal
 
 Axes = tuple[int, ...]
 
@@ -32,8 +31,8 @@ def widen(x: Array) -> Array:
 def class_sum(term: Callable[..., Array], *data: Any, axes: Axes) -> Array:
     """Σ over the class axes of term(*data), read in one pass; the axes stay, with size one.
 
-    The data (arrays, or tuples of them) are widened inside the pass, so that a bfloat16 input is
-    never copied to float32.
+    The data (arrays, or tuples of them) are widened inside the pass: no float32 copy of a bfloat16
+    input is asked for.
     """
     return jnp.sum(anchored(term, axes)(*data), axis=axes, keepdims=True)
 
@@ -52,7 +51,7 @@ def anchored(term: Callable[..., Any], axes: Axes) -> Callable[..., Any]:
         if not rows:
             return term(*data)
         zero = _zero(max(rows, key=lambda x: x.size), term.__qualname__)
-        data = jax.tree.map(lambda x: x + zero if _is_row(x, axes) else x, data)
+        data = jax.tree.map(lambda x: x + zero.astype(x.dtype) if _is_row(x, axes) else x, data)
         closed, out = jax.make_jaxpr(term, return_shape=True)(*data)
         flat = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(data), zero)
         return jax.tree.unflatten(jax.tree.structure(out), flat)
@@ -76,7 +75,7 @@ def _shape(atom: Any) -> tuple[int, ...]:
     return atom.aval.shape
 
 
-def _evaluate(jaxpr: Jaxpr, consts: Any, arguments: Any, zero: Array) -> list[Any]:
+def _evaluate(jaxpr: Any, consts: Any, arguments: Any, zero: Array) -> list[Any]:
     """The value of a jaxpr with its floating literals c read as zero + c.
 
     Fractions are left as they are: the coefficients of a series stand in one pass alone, and
@@ -85,7 +84,7 @@ def _evaluate(jaxpr: Jaxpr, consts: Any, arguments: Any, zero: Array) -> list[An
     known: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments]))
 
     def read(atom: Any, shape: tuple[int, ...]) -> Any:
-        if not isinstance(atom, Literal):
+        if not hasattr(atom, "val"):  # a variable, not a literal
             return known[atom]
         fits = len(shape) == zero.ndim and all(n in (1, m) for n, m in zip(zero.shape, shape))
         floating = jnp.ndim(atom.val) == 0 and jnp.result_type(atom.val) == zero.dtype

@@ -3,6 +3,7 @@
 A logit z stands for the two outcomes with logits (z, 0): probability σ(z) of class 1.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -56,7 +57,7 @@ def _cross_entropy(logits: Array, y: Array, verdict: Array) -> Array:
     z, y = widen(logits), widen(y)
     above = jnp.where(y == 1.0, 0.0, (1.0 - y) * jnp.maximum(z, 0.0))
     below = jnp.where(y == 0.0, 0.0, y * jnp.maximum(-z, 0.0))
-    return judge(above + below + jnp.log1p(jnp.exp(-jnp.abs(z))), verdict)
+    return judge(above + below + jnp.log1p(jnp.exp(-jnp.abs(z))), widen(verdict))
 
 
 @partial(_cross_entropy.defjvp, symbolic_zeros=True)
@@ -96,8 +97,17 @@ def _pair(name: str, p_logits: Any, q_logits: Any, where: Any) -> tuple[Array, A
     zp, kept = _data(name, "p_logits", p_logits, where)
     zq, _ = _data(name, "q_logits", q_logits, where)
     check.same_shape(name, "p_logits", zp, "q_logits", zq)
-    zp, zq = match_precision(zp, zq)
-    return _two_outcomes(zp), _two_outcomes(zq), kept
+    return *match_precision(zp, zq), kept
+
+
+def _recomputed(divergence: Callable[..., Array]) -> Callable[[Array, Array], Array]:
+    """The divergence of two outcomes each; it keeps its inputs, not what it has per element."""
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def f(zp: Array, zq: Array) -> Array:
+        return divergence((0,), _two_outcomes(zp), _two_outcomes(zq))[0]
+
+    return f
 
 
 @compiled("base")
@@ -177,7 +187,8 @@ def sigmoid_cross_entropy(
     check.ignore_index_for_ids(name, ignore_index, ids)
     smoothing = check.smoothing(name, label_smoothing)
     counted = jnp.ones(z.shape, bool) if kept is None else kept
-    counted &= jnp.ones(z.shape, bool) if ignore_index is None else y != ignore_index
+    if ignore_index is not None:
+        counted &= check.differs(y, ignore_index)
     valid = (y >= 0) & (y <= 1)
     check.unit_interval(name, "labels", jnp.where(counted, valid, True))
     if ids:
@@ -186,7 +197,7 @@ def sigmoid_cross_entropy(
     z, y = match_precision(z, y)
     if smoothing != 0.0:
         y = (1.0 - smoothing) * widen(y) + smoothing / 2
-    verdict = jnp.where(counted, jnp.where(valid, 1.0, jnp.nan), 0.0).astype(compute_dtype(z))
+    verdict = jnp.where(counted, jnp.where(valid, 1.0, jnp.nan), 0.0).astype(z.dtype)
     return _finish(name, _cross_entropy(z, y, verdict), kept, base)
 
 
@@ -226,7 +237,7 @@ def sigmoid_kl_divergence(
     """
     name = "sigmoid_kl_divergence"
     zp, zq, kept = _pair(name, p_logits, q_logits, where)
-    return _finish(name, kl((0,), zp, zq)[0], kept, base)
+    return _finish(name, _recomputed(kl)(zp, zq), kept, base)
 
 
 @compiled("base")
@@ -265,4 +276,4 @@ def sigmoid_js_divergence(
     """
     name = "sigmoid_js_divergence"
     zp, zq, kept = _pair(name, p_logits, q_logits, where)
-    return _finish(name, js((0,), zp, zq)[0], kept, base)
+    return _finish(name, _recomputed(js)(zp, zq), kept, base)

@@ -142,6 +142,8 @@ def softmax_cross_entropy(
     check.ignore_index_for_ids(name, ignore_index, ids)
     smoothing = check.smoothing(name, label_smoothing)
     alive = some_kept(kept, z.shape, axes)
+    if not ids:
+        z, y = match_precision(z, y)
     share = _uniform(z, kept, axes)
     if ids:
         check.id_shape(name, y, z, axes)
@@ -155,7 +157,6 @@ def softmax_cross_entropy(
         if kept is not None:
             y = jnp.where(kept, y, jnp.zeros((), y.dtype))
         check.probabilities(name, "labels", y)
-        z, y = match_precision(z, y)
         verdict = _verdict(z, True if alive is None else alive, True)
         value = under_target(axes, "soft", smoothing, z, y, share, verdict)
     return finish(name, value, axes, base, keepdims)
@@ -175,7 +176,7 @@ def _safe_ids(
     labels = lax.expand_dims(labels, sorted(axes))
     counted = jnp.ones(labels.shape, bool) if alive is None else alive
     if ignore_index is not None:
-        counted &= labels != ignore_index
+        counted &= check.differs(labels, ignore_index)
     valid = (labels >= 0) & (labels <= classes - 1)
     check.ids_in_range(name, valid | ~counted, classes)
     return jnp.where(valid, labels, 0).astype(jnp.int32), _verdict(z, counted, valid)

@@ -89,6 +89,7 @@ def _weight_difference(
     return wq * growth + rest * nonzero(gap - near)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _pair(axes: Axes, zp: Array, zq: Array) -> _Pair:
     far = _far(zp)
     mp = jnp.clip(class_max(widen, zp, axes=axes), -far, far)
@@ -98,8 +99,27 @@ def _pair(axes: Axes, zp: Array, zq: Array) -> _Pair:
     total_q = class_sum(_weight, zq, mq, axes=axes)
     ratio = class_sum(_weight_difference, zp, zq, mp, mq, high, low, axes=axes) / total_q
     offset = jnp.where(jnp.abs(ratio) < 0.25, jnp.log1p(ratio), jnp.log(total_p) - jnp.log(total_q))
-    verdict = jnp.where((mp > -far) & (mq > -far), 1.0, jnp.nan)
+    verdict = jnp.where((mp > -far) & (mq > -far), 1.0, jnp.nan).astype(mp.dtype)
     return _Pair(mp, mq, high, low, total_p, total_q, offset, low + offset, verdict)
+
+
+@_pair.defjvp
+def _pair_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[_Pair, _Pair]:
+    # With m held constant dT = Σ w dz, and dλ = E_p dzp − E_q dzq; the arithmetic that joins near
+    # and far outcomes above has no derivative of its own where they meet.
+    zp, zq = primals
+    pair = _pair(axes, zp, zq)
+
+    def weighted(z: Array, m: Array, t: Array) -> Array:
+        return _weight(z, m) * t
+
+    moved_p = class_sum(weighted, zp, pair.peak_p, tangents[0], axes=axes)
+    moved_q = class_sum(weighted, zq, pair.peak_q, tangents[1], axes=axes)
+    moved_offset = moved_p / pair.total_p - moved_q / pair.total_q
+    still = jax.tree.map(jnp.zeros_like, pair)
+    return pair, still._replace(
+        total_p=moved_p, total_q=moved_q, offset=moved_offset, low_offset=moved_offset
+    )
 
 
 def _outcome(
