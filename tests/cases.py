@@ -113,6 +113,14 @@ class Case:
     where: np.ndarray | None = None
 
 
+def batch(function, cases, dtype):
+    """The cases' rows stacked: the positional arguments, and `where` or None."""
+    first, second = (np.stack([getattr(c, n) for c in cases]) for n in ("first", "second"))
+    label = np.array([case.label for case in cases], np.int32)
+    where = None if cases[0].where is None else np.stack([case.where for case in cases])
+    return function.arguments(first, second, label, where, dtype), where
+
+
 def _at(size, entries, fill):
     """A row of `fill` with `entries` (class: value) put in."""
     row = np.full(size, fill) if np.ndim(fill) == 0 else np.array(fill)
@@ -181,19 +189,41 @@ SIZES = (2, 3, 127, 128, 129, 1000, 5003, 32768, 131072)
 
 
 def random_cases(k):
-    """Rows of `k` classes. Past 200 the outcomes repeat: the oracle counts instead of summing."""
+    """Rows of `k` classes. Past 100 the outcomes repeat: the oracle counts instead of summing."""
     rng = np.random.default_rng(k)
-    a, b = rng.normal(size=(2, min(k, 200)))
+    a, b = rng.normal(size=(2, min(k, 100)))
     for name, scale, second in (
         ("mild", 1, b),
         ("wide", 4, 4 * b),
         ("near, KL about 1e-6", 2, 2 * a + 1.4e-3 * b),
         ("near, KL about 1e-11", 2, 2 * a + 4e-6 * b),
     ):
-        pick = np.arange(k) if k <= 200 else rng.integers(200, size=k)
+        pick = np.arange(k) if k <= 100 else rng.integers(100, size=k)
         first, second = (scale * a)[pick], second[pick]
         label = int(np.argmax(first)) if name == "wide" else int(rng.integers(k))
         yield Case(f"{name}, {k} classes", first, second, label)
 
 
 CASES = NAMED_CASES + MASKED_CASES + tuple(case for k in SIZES for case in random_cases(k))
+
+# Pairs of rows for second derivatives: integer differences, equality, ties, masks, offsets.
+PAIRS_OF_LOGITS = [
+    [[0.3, -1.2, 0.8, 0.1], [1.1, 0.4, -0.7, 0.2]],
+    [[1, 0, 0, -1], [-1, 0, 1, 0]],
+    [[0, 1, 2, 3], [1, 0, 3, 1]],
+    [[0.5, 1, -1, 0], [0.5, 1, -1, 0]],
+    [[0, 0, 0, 0], [0, 0, 0, 0]],
+    [[1, 1, 0, 0], [0, 1, 1, 0]],
+    [[1, 0.5, -np.inf, 0], [0.3, 1, -np.inf, 0]],
+    [[1000, 1001, 1000.5, 999], [-1000, -1001, -1000.5, -999]],
+]
+PAIRS_OF_PROBABILITIES = [
+    [[0.1, 0.2, 0.3, 0.4], [0.25, 0.3, 0.25, 0.2]],
+    [[0.125, 0.25, 0.5, 0.125], [0.25, 0.5, 0.25, 0.0625]],
+    [[0.25, 0.25, 0.25, 0.25], [0.25, 0.25, 0.25, 0.25]],
+    [[0, 0.5, 0.25, 0.25], [0.1, 0.2, 0.3, 0.4]],
+    [[0, 0.5, 0.25, 0.25], [0, 0.2, 0.4, 0.4]],
+]
+
+# Of jax.jit: half the time to compile, for what code generation cannot change.
+QUICK = {"xla_backend_optimization_level": 0}

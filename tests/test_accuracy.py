@@ -12,18 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from .cases import FUNCTIONS, MASKED_CASES, NAMED_CASES, SIZES, random_cases, select
+from .cases import (
+    FUNCTIONS,
+    MASKED_CASES,
+    NAMED_CASES,
+    PAIRS_OF_LOGITS,
+    PAIRS_OF_PROBABILITIES,
+    QUICK,
+    SIZES,
+    batch,
+    random_cases,
+    select,
+)
 
 BAR = {np.float32: (1e-6, 2.0**-24), np.float64: (1e-14, 2.0**-53)}
 OVER_CLASSES = [f for f in FUNCTIONS if not f.elementwise]
-
-
-def batch(function, cases, dtype):
-    """The cases' rows stacked: the positional arguments, and `where` or None."""
-    first, second = (np.stack([getattr(c, n) for c in cases]) for n in ("first", "second"))
-    label = np.array([case.label for case in cases], np.int32)
-    where = None if cases[0].where is None else np.stack([case.where for case in cases])
-    return function.arguments(first, second, label, where, dtype), where
 
 
 @functools.cache
@@ -87,10 +90,10 @@ def check(function, got, want, allowed, cases):
 
 
 @functools.cache
-def compiled(function):
+def compiled(function, quick=False):
     """The value, its gradients by reverse mode and, given tangents, one forward derivative."""
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK if quick else None)
     def run(arguments, where, tangents):
         def of_floats(*floats):
             full = list(arguments)
@@ -106,6 +109,19 @@ def compiled(function):
     return run
 
 
+def compare_values(function, cases, dtype, *got):
+    arguments, where = batch(function, cases, dtype)
+    value = truth(function, cases, dtype)[0]
+    bar, rounding = BAR[dtype]
+    _, runner_up = margins(function, arguments, where)
+    relative = np.maximum(bar, runner_up * rounding)
+    allowed = np.abs(value) * (relative if function.elementwise else relative[:, 0])
+    allowed = np.where(np.isfinite(value), allowed, 0) + np.finfo(dtype).tiny
+    for x in got:
+        assert x.dtype == dtype and x.shape == value.shape
+        check(function, x, value, allowed, cases)
+
+
 def compare(function, cases, dtype, forward=True):
     arguments, where = batch(function, cases, dtype)
     value, *gradients = true = truth(function, cases, dtype)
@@ -116,14 +132,7 @@ def compare(function, cases, dtype, forward=True):
     rng = np.random.default_rng(0)
     tangents = [np.where(ok, rng.normal(size=ok.shape), 0).astype(dtype) for ok in finite]
     got = compiled(function)(arguments, where, tangents if forward else None)
-    assert got[0].dtype == dtype and got[0].shape == value.shape
-
-    bar, rounding = BAR[dtype]
-    _, runner_up = margins(function, arguments, where)
-    relative = np.maximum(bar, runner_up * rounding)
-    allowed = np.abs(value) * (relative if function.elementwise else relative[:, 0])
-    allowed = np.where(np.isfinite(value), allowed, 0) + np.finfo(dtype).tiny
-    check(function, got[0], value, allowed, cases)
+    compare_values(function, cases, dtype, got[0])
 
     bars = gradient_bars(function, arguments, where, true, dtype)
     for g, want, error, ok in zip(got[1], gradients, bars, known, strict=True):
@@ -132,7 +141,7 @@ def compare(function, cases, dtype, forward=True):
 
     if forward:
         primal, tangent = got[2]
-        check(function, primal, value, allowed, cases)
+        compare_values(function, cases, dtype, primal)
         along = zip(gradients, bars, known, tangents, strict=True)
         along = [(np.where(ok, g, 0) * t, error * np.abs(t)) for g, error, ok, t in along]
         want, error = (sum(per_row(x) for x in terms) for terms in zip(*along, strict=True))
@@ -160,7 +169,15 @@ def random_batch(size):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("function", OVER_CLASSES, ids=str)
-def test_float32_of_any_size(function, size):
+def test_float32_value_of_any_size(function, size):
+    cases = random_batch(size)
+    arguments, _ = batch(function, cases, np.float32)
+    compare_values(function, cases, np.float32, function(*arguments))
+
+
+@pytest.mark.parametrize("size", (2, 129, 131072))
+@pytest.mark.parametrize("function", OVER_CLASSES, ids=str)
+def test_float32_gradient_of_any_size(function, size):
     compare(function, random_batch(size), np.float32, forward=False)
 
 
@@ -180,42 +197,33 @@ def test_forward_mode_gives_the_same_gradient(function):
         check(function, got, np.where(ok, want, 0), allowed, NAMED_CASES)
 
 
-@pytest.mark.parametrize("narrow", [jnp.bfloat16, jnp.float16], ids=["bfloat16", "float16"])
-@pytest.mark.parametrize("function", FUNCTIONS, ids=str)
-def test_narrow_input_is_its_float32(function, narrow):
+def in_narrow(function, narrow):
+    """The named cases in a narrow dtype, and those same numbers in float32."""
     arguments, _ = batch(function, NAMED_CASES, np.float32)
     low = [jnp.asarray(x, x.dtype if x.dtype == np.int32 else narrow) for x in arguments]
-    wide = [x if x.dtype == np.int32 else x.astype(jnp.float32) for x in low]
+    return low, [x if x.dtype == np.int32 else x.astype(jnp.float32) for x in low]
+
+
+@pytest.mark.parametrize("narrow", [jnp.bfloat16, jnp.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("function", FUNCTIONS, ids=str)
+def test_narrow_value_is_that_of_its_float32(function, narrow):
+    low, wide = in_narrow(function, narrow)
     value = function(*low)
     assert value.dtype == jnp.float32
+    # The last two bits: the compiler may order a sum in another way.
     np.testing.assert_allclose(value, function(*wide), 2.0**-22)
-    _, low_gradients, _ = compiled(function)(low, None, None)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=str)
+def test_bfloat16_gradient_is_that_of_its_float32(function):
+    low, wide = in_narrow(function, jnp.bfloat16)
+    _, low_gradients, _ = compiled(function, quick=True)(low, None, None)
     tangents = [wide[i] for i in function.differentiable]
     _, gradients, _ = compiled(function)(wide, None, tangents)
     for got, want in zip(low_gradients, gradients, strict=True):
-        assert got.dtype == narrow
-        got, want = (np.asarray(g.astype(narrow), np.float32) for g in (got, want))
-        # Two compiled programs may differ by a rounding: here it crosses to the next narrow number.
-        np.testing.assert_allclose(got, want, float(jnp.finfo(narrow).eps), 2.0**-24)
-
-
-LOGITS = [  # each against the next: integer differences, ties, equality, masks, distance
-    [[0.3, -1.2, 0.8, 0.1], [1.1, 0.4, -0.7, 0.2]],
-    [[1, 0, 0, -1], [-1, 0, 1, 0]],
-    [[0, 1, 2, 3], [1, 0, 3, 1]],
-    [[0.5, 1, -1, 0], [0.5, 1, -1, 0]],
-    [[0, 0, 0, 0], [0, 0, 0, 0]],
-    [[1, 1, 0, 0], [0, 1, 1, 0]],
-    [[1, 0.5, -np.inf, 0], [0.3, 1, -np.inf, 0]],
-    [[1000, 1001, 1000.5, 999], [-1000, -1001, -1000.5, -999]],
-]
-PROBABILITIES = [
-    [[0.1, 0.2, 0.3, 0.4], [0.25, 0.3, 0.25, 0.2]],
-    [[0.125, 0.25, 0.5, 0.125], [0.25, 0.5, 0.25, 0.0625]],
-    [[0.25, 0.25, 0.25, 0.25], [0.25, 0.25, 0.25, 0.25]],
-    [[0, 0.5, 0.25, 0.25], [0.1, 0.2, 0.3, 0.4]],
-    [[0, 0.5, 0.25, 0.25], [0, 0.2, 0.4, 0.4]],
-]
+        assert got.dtype == jnp.bfloat16
+        got, want = (np.asarray(g.astype(jnp.bfloat16), np.float32) for g in (got, want))
+        np.testing.assert_allclose(got, want, 2.0**-7, 2.0**-24)
 
 
 def curvature(function, arguments, directions):
@@ -231,10 +239,12 @@ def curvature(function, arguments, directions):
         return [(a - b) / 2e-4 for a, b in zip(*ends, strict=True)]
 
 
+@pytest.mark.parametrize("over", ["forward", pytest.param("reverse", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("function", FUNCTIONS, ids=str)
-def test_second_derivatives(function):
-    """H·v forward over reverse and reverse over reverse; v moves no probability that is 0."""
-    rows = np.array(PROBABILITIES if function.row == "probability" else LOGITS, np.float32)
+def test_second_derivatives(function, over):
+    """H·v, one mode over reverse mode; v moves no probability that is 0."""
+    simplex = function.row == "probability"
+    rows = np.array(PAIRS_OF_PROBABILITIES if simplex else PAIRS_OF_LOGITS, np.float32)
     first, second = rows[:, 0], rows[:, 1]
     labels = np.exp(second) / (1 + np.exp(second))
     ids = (second > 0).astype(np.int32) if function.elementwise else first.argmax(-1)
@@ -243,11 +253,11 @@ def test_second_derivatives(function):
     places = function.differentiable
     floats = [arguments[i] for i in places]
     rng = np.random.default_rng(0)
-    size = 1 if function.row != "probability" else 0.1
+    size = 0.1 if simplex else 1
     v = [size * rng.normal(size=x.shape) for x in floats]
-    v = [np.where((x == 0) & (size < 1), 0, d).astype(np.float32) for x, d in zip(floats, v)]
+    v = [np.where((x == 0) & simplex, 0, d).astype(np.float32) for x, d in zip(floats, v)]
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def run(floats, v):
         def slope(*floats):
             full = list(arguments)
@@ -255,21 +265,22 @@ def test_second_derivatives(function):
                 full[i] = x
             return jax.grad(lambda *a: function(*a).sum(), places)(*full)
 
-        forward = jax.jvp(slope, floats, v)[1]
-        return forward, jax.vjp(slope, *floats)[1](tuple(v))
+        if over == "forward":
+            return jax.jvp(slope, floats, v)[1]
+        return jax.vjp(slope, *floats)[1](tuple(v))
 
-    for got in run(floats, v):
-        for i in range(len(first)):
-            row, along = [a[i] for a in arguments], [d[i] for d in v]
-            if function.elementwise:
-                each = [curvature(function, r, d) for *r, d in zip(*row, zip(*along, strict=True))]
-                want = np.array(each).T
-            else:
-                want = curvature(function, row, along)
-            for g, w in zip(got, want, strict=True):
-                known = np.isfinite(w)
-                bar = 1e-4 * np.abs(w[known]).max(initial=1e-3)
-                np.testing.assert_allclose(g[i][known], w[known], 0, bar, err_msg=f"{row}")
+    got = run(floats, v)
+    for i in range(len(first)):
+        row, along = [a[i] for a in arguments], [d[i] for d in v]
+        if function.elementwise:
+            each = [curvature(function, r, d) for *r, d in zip(*row, zip(*along, strict=True))]
+            want = np.array(each).T
+        else:
+            want = curvature(function, row, along)
+        for g, w in zip(got, want, strict=True):
+            known = np.isfinite(w)
+            bar = 1e-4 * np.abs(w[known]).max(initial=1e-3)
+            np.testing.assert_allclose(g[i][known], w[known], 0, bar, err_msg=f"{row}")
 
 
 @pytest.mark.parametrize("function", select(name="_divergence"), ids=str)

@@ -28,8 +28,13 @@ def each(functions):
     return pytest.mark.parametrize("function", functions, ids=str)
 
 
+def normal(low, high):
+    # XLA on the CPU takes subnormal numbers for 0, where NumPy does not.
+    return st.floats(low, high, width=32, allow_subnormal=False)
+
+
 def arrays(shape, low, high):
-    return hnp.arrays(np.float32, shape, elements=st.floats(low, high, width=32))
+    return hnp.arrays(np.float32, shape, elements=normal(low, high))
 
 
 LOGITS = arrays((N, K), -30, 30)
@@ -195,8 +200,10 @@ def test_gradient_of_a_softmax_row_sums_to_0(function, a, b, labels):
     for kind, gradient in zip(function.kinds, gradients, strict=False):
         if kind in ("zp", "zq"):
             gradient = np.asarray(gradient, float)
+            # Soft labels y = softmax(z) leave p·Σy − y: the rounding of numbers up to 1.
+            floor = 4e-7 if function.kinds[-1] == "y" else 1e-30
             size = np.abs(gradient).max(-1)
-            assert np.all(np.abs(gradient.sum(-1)) <= 2e-6 * size + 1e-30)
+            assert np.all(np.abs(gradient.sum(-1)) <= 2e-6 * size + floor)
 
 
 @given(LOGITS, IDS, st.sampled_from([0.0, 0.1, 1.0]))

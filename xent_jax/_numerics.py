@@ -60,7 +60,7 @@ def directional(
     def pairing(residuals: tuple[Any, ...], verdict: Array, moving: tuple[Array, ...]) -> Array:
         given = anchored(gradients, axes)(*residuals)
         finite = [jnp.clip(g, -largest(g), largest(g)) for g in given]
-        needed = [judge(g, verdict) for g, alive in zip(finite, live, strict=True) if alive]
+        needed = [judge(g, widen(verdict)) for g, alive in zip(finite, live, strict=True) if alive]
         products = [g * widen(t) for g, t in zip(needed, moving, strict=True)]
         return jnp.sum(reduce(operator.add, products), axis=axes, keepdims=True)
 

@@ -158,8 +158,11 @@ def _under_target(
         return target(*y) * _cost(z, m, log_total, target(*y))
 
     value = class_sum(term, logits, m, log_total, labels, index, share, axes=axes)
-    mass = class_sum(lambda z, *y: jnp.broadcast_to(target(*y), z.shape), logits, labels, index,
-                     share, axes=axes)  # fmt: skip
+    # Σ y: the uniform share and a class id have mass 1.
+    mass = jnp.ones_like(m)
+    if kind == "soft":
+        given = class_sum(lambda y: y, labels, axes=axes)
+        mass = (1.0 - smoothing) * given + smoothing
     # Against +inf any other logit has probability 0.
     value = jnp.where((m == largest(logits)) & (value > mass * log_total + 1.0), jnp.inf, value)
     if kind == "soft":
