@@ -112,7 +112,7 @@ def all_zero(result):
 
 @each(PROBABILITY)
 def test_zero_times_log_zero_is_zero(function):
-    for second in (Q, [0.5, 0.25, 0, 0.25]):
+    for second in (Q, [0.5, 0.25, 0, 0.25], [0.5, 0.5, 1 + 2**-23, 3]):
         value, _ = run(function, [0.5, 0.5, 0, 0], second)
         assert np.isfinite(value)
 

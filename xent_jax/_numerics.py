@@ -108,9 +108,10 @@ def log_of(ratio: Array, less_one: Array) -> Array:
     """log(ratio), given ratio − 1 as well: log1p near 1, log far below, joined without a select.
 
     log1p alone would not do: for ratios far below 1 it has lost them, and in float64 XLA's log1p is
-    two digits short between −1/2 and −1/4.
+    two digits short between −1/2 and −1/4. A ratio below the smallest normal number counts as that.
     """
-    return jnp.log1p(jnp.maximum(less_one, -0.25)) + jnp.log(jnp.minimum(ratio / 0.75, 1.0))
+    far = jnp.maximum(jnp.log(jnp.minimum(ratio / 0.75, 1.0)), math.log(smallest(ratio)))
+    return jnp.log1p(jnp.maximum(less_one, -0.25)) + far
 
 
 def js_term(p: Array, q: Array, log_ratio: Array) -> Array:
