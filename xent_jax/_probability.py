@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import _checks as check
@@ -54,6 +54,13 @@ def _verdict(p: Array, q: Array, axes: Axes) -> Array:
     return jnp.where(worst < 0.0, jnp.nan, 1.0)
 
 
+def _still(gradients: Any, p: Array, q: Array, edge: Array) -> tuple[Array, ...]:
+    """The gradients, constant to further differentiation at the edge, where it is inf − inf."""
+    inside = gradients(jnp.where(edge, 1.0, p), jnp.where(edge, 1.0, q))
+    at_edge = gradients(*lax.stop_gradient((p, q)))
+    return tuple(jnp.where(edge, a, b) for a, b in zip(at_edge, inside))
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _entropy(axes: Axes, p: Array) -> Array:
     return class_sum(lambda p: p * -_log(p), p, axes=axes)
@@ -75,9 +82,12 @@ def _cross_entropy(axes: Axes, p: Array, q: Array) -> Array:
 @partial(_cross_entropy.defjvp, symbolic_zeros=True)
 def _cross_entropy_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the edge p = q = 0, where −log q and p/q are not finite.
-    def gradients(p: Array, q: Array) -> tuple[Array, Array]:
+    def slopes(p: Array, q: Array) -> tuple[Array, Array]:
         lifted = q + _lift(p)
         return -jnp.log(lifted), -p / lifted
+
+    def gradients(p: Array, q: Array) -> tuple[Array, ...]:
+        return _still(slopes, p, q, (p == 0) & (q == 0))
 
     value = _cross_entropy(axes, *primals)
     return value, directional(gradients, primals, tangents, value, axes)
@@ -92,8 +102,11 @@ def _kl_divergence(axes: Axes, p: Array, q: Array) -> Array:
 @partial(_kl_divergence.defjvp, symbolic_zeros=True)
 def _kl_divergence_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the edge p = 0, and because the derivative of the sum of terms cancels for p near q.
-    def gradients(p: Array, q: Array) -> tuple[Array, Array]:
+    def slopes(p: Array, q: Array) -> tuple[Array, Array]:
         return _log_ratio(p, q), (q - p) / (q + _lift(p))
+
+    def gradients(p: Array, q: Array) -> tuple[Array, ...]:
+        return _still(slopes, p, q, (p == 0) | (q == 0))
 
     value = _kl_divergence(axes, *primals)
     return value, directional(gradients, primals, tangents, value, axes)
@@ -108,9 +121,12 @@ def _js_divergence(axes: Axes, p: Array, q: Array) -> Array:
 @partial(_js_divergence.defjvp, symbolic_zeros=True)
 def _js_divergence_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the edges p = 0 and q = 0, and the cancellation for p near q.
-    def gradients(p: Array, q: Array) -> tuple[Array, Array]:
+    def slopes(p: Array, q: Array) -> tuple[Array, Array]:
         # Each side is lifted where it is 0 itself: its own log is what must stay finite.
         return log_mixture_ratio(_log_ratio(p, q)) / 2, log_mixture_ratio(_log_ratio(q, p)) / 2
+
+    def gradients(p: Array, q: Array) -> tuple[Array, ...]:
+        return _still(slopes, p, q, (p == 0) | (q == 0))
 
     value = _js_divergence(axes, *primals)
     return value, directional(gradients, primals, tangents, value, axes)

@@ -19,6 +19,7 @@ from ._numerics import (
     directional,
     judge,
     largest,
+    sigmoid,
 )
 from ._passes import (
     compute_dtype,
@@ -27,12 +28,6 @@ from ._passes import (
 from ._softmax_divergence import js, kl
 
 _ELEMENT = ()  # no class axes: each element is a row of its own
-
-
-def _sigmoid(z: Array) -> Array:
-    """σ(z), relatively exact on both sides."""
-    tail = jnp.exp(-jnp.abs(z))
-    return jnp.where(z >= 0, 1.0, tail) / (1.0 + tail)
 
 
 @jax.custom_jvp
@@ -45,7 +40,7 @@ def _entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the edge z = ±inf: −z σ(z) σ(−z) is 0 there.
     def gradients(z: Array) -> tuple[Array]:
         finite = jnp.clip(z, -largest(z), largest(z))
-        return (-finite * _sigmoid(z) * _sigmoid(-z),)
+        return (-finite * sigmoid(z) * sigmoid(-z),)
 
     value = _entropy(*primals)
     return value, directional(gradients, primals, tangents, value, _ELEMENT)
@@ -66,7 +61,7 @@ def _cross_entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     z, y, verdict = primals
 
     def gradients(z: Array, y: Array) -> tuple[Array, Array]:
-        slope = (1.0 - y) * _sigmoid(z) - y * _sigmoid(-z)
+        slope = (1.0 - y) * sigmoid(z) - y * sigmoid(-z)
         return slope, -z
 
     value = _cross_entropy(*primals)
