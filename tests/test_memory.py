@@ -8,7 +8,7 @@ import xent_jax
 
 from .cases import FUNCTIONS
 
-ROWS, CLASSES = 256, 4096
+ROWS, CLASSES = 8192, 4096  # compiled for, never computed
 DENSE = ROWS * CLASSES * 4
 each = pytest.mark.parametrize("function", FUNCTIONS, ids=str)
 
@@ -58,25 +58,13 @@ def test_residuals_are_the_inputs_and_some_numbers_per_row(function, transform, 
     assert numbers <= 32 * 4 * ROWS, [x for x in jax.tree.leaves(kept) if x.size > ROWS]
 
 
-FORWARD = (
-    *("entropy", "cross_entropy", "kl_divergence", "softmax_entropy"),
-    *("softmax_cross_entropy-ids", "softmax_cross_entropy-soft"),
-)
-
-
 def temporaries(f, *arguments):
     return jax.jit(f).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("function", [f for f in FUNCTIONS if str(f) in FORWARD], ids=str)
+@pytest.mark.parametrize("function", [f for f in FUNCTIONS if not f.elementwise], ids=str)
 def test_forward_pass_writes_no_array_of_the_size_of_its_input(function):
     assert temporaries(function.__call__, *shapes(function, "float32")) < 0.05 * DENSE
-
-
-def test_softmax_kl_writes_less_than_the_two_log_softmaxes():
-    # XLA on the CPU fuses about a hundred operations into one sum; the term of D has a few more.
-    (function,) = [f for f in FUNCTIONS if str(f) == "softmax_kl_divergence"]
-    assert temporaries(function.__call__, *shapes(function, "float32")) < 2.05 * DENSE
 
 
 def test_smoothed_ids_are_never_a_one_hot_array():

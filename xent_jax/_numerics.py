@@ -1,22 +1,37 @@
-"""The shared leaf: exact formulae, the softmax decomposition, and how a derivative is attached.
+"""The shared leaf: dtype rules, exact formulae, and the softmax decomposition.
 
 Every quantity of the package is a sum over the classes of non-negative terms, so that nothing
-cancels. Inside a sum the edges are handled by arithmetic (min, max, a product with 0 or 1): XLA on
-the CPU stops fusing a row sum at a select, a compare or a clamp, and writes it all out instead.
+cancels.
 """
 
 import math
-import operator
-from collections.abc import Callable
-from functools import partial, reduce
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_derivatives import SymbolicZero
 
-from ._passes import Axes, anchored, class_max, class_sum, compute_dtype, widen
+from ._blocks import Axes
+
+
+def compute_dtype(x: Array) -> Any:
+    """float64 for float64, float32 for everything narrower."""
+    return jnp.float64 if x.dtype == jnp.float64 else jnp.float32
+
+
+def widen(x: Array) -> Array:
+    """x in the dtype of computation; integers and booleans are left alone."""
+    floating = jnp.issubdtype(x.dtype, jnp.floating)
+    return x.astype(compute_dtype(x)) if floating else x
+
+
+def class_sum(x: Array, axes: Axes) -> Array:
+    """The sum over the class axes, which stay, with size one."""
+    return jnp.sum(x, axis=axes, keepdims=True)
+
+
+def class_max(x: Array, axes: Axes) -> Array:
+    """The maximum over the class axes, which stay; a constant to differentiation."""
+    return jnp.max(lax.stop_gradient(x), axis=axes, keepdims=True)
 
 
 def largest(x: Array) -> float:
@@ -29,89 +44,62 @@ def smallest(x: Array) -> float:
     return float(jnp.finfo(compute_dtype(x)).tiny)
 
 
-def judge(value: Array, verdict: Array) -> Array:
-    """value where the verdict is 1, exactly 0 where it is 0 (whatever the value), else NaN."""
-    return jnp.where(verdict == 0, 0.0, value * verdict)
+def taylor(x: Array, coefficient: Any, first: int, last: int) -> Array:
+    """Σ coefficient(k)·x^(k − first) for k from first to last, by Horner's rule."""
+    series = jnp.full_like(x, coefficient(last))
+    for k in range(last - 1, first - 1, -1):
+        series = series * x + coefficient(k)
+    return series
 
 
-def directional(
-    gradients: Callable[..., tuple[Array, ...]],
-    residuals: tuple[Any, ...],
-    tangents: tuple[Any, ...],
-    value: Array,
-    axes: Axes,
-    verdict: Array | None = None,
-) -> Array:
-    """Σ_j g_j t_j, the tangent of a row function, over the arguments that have a tangent.
-
-    The gradients are recomputed from the residuals when this map is transposed: what a linearised
-    function keeps is its inputs and some numbers per row, never an array of gradients. A row whose
-    value is NaN has a NaN gradient throughout; an infinite slope becomes the largest finite number,
-    so that it is harmless in directions that do not move its entry.
-    """
-    if verdict is None:
-        verdict = jnp.ones_like(value, shape=() if not axes else None)
-    if axes:
-        verdict = jnp.where(jnp.isnan(value), jnp.nan, verdict)
-    live = [not isinstance(t, SymbolicZero) for t in tangents]
-    moving = tuple(t for t, alive in zip(tangents, live, strict=True) if alive)
-
-    @partial(jax.checkpoint, prevent_cse=False)
-    def pairing(residuals: tuple[Any, ...], verdict: Array, moving: tuple[Array, ...]) -> Array:
-        given = anchored(gradients, axes)(*residuals)
-        finite = [jnp.clip(g, -largest(g), largest(g)) for g in given]
-        needed = [judge(g, widen(verdict)) for g, alive in zip(finite, live, strict=True) if alive]
-        products = [g * widen(t) for g, t in zip(needed, moving, strict=True)]
-        return jnp.sum(reduce(operator.add, products), axis=axes, keepdims=True)
-
-    return pairing(residuals, verdict, moving)
+def _order(x: Array) -> int:
+    """The last term of e^x that counts for |x| ≤ 1: the next one is below half an ulp."""
+    return 18 if x.dtype == jnp.float64 else 10
 
 
-def clip_to_unit(x: Array) -> Array:
-    """x limited to [−1, 1]. Two maxima: XLA:CPU fuses them into a sum, but not a clamp."""
-    return -jnp.maximum(-jnp.maximum(x, -1.0), -1.0)
+def _inverse_factorial(k: int) -> float:
+    return 1.0 / math.factorial(k)
+
+
+def near_expm1(x: Array) -> Array:
+    """e^x − 1 for |x| ≤ 1, to rounding."""
+    return x * taylor(x, _inverse_factorial, 1, _order(x))
 
 
 def phi(x: Array) -> Array:
     """φ(x) = e^{−x} − 1 + x ≥ 0 for |x| ≤ 1, to rounding: its Taylor series, x² times a polynomial.
 
-    expm1(−x) + x would lose every digit as x → 0. The next term is below half an ulp.
+    expm1(−x) + x would lose every digit as x → 0.
     """
-    order = 18 if x.dtype == jnp.float64 else 10
-    minus_x = -x
-    series = minus_x * (1.0 / math.factorial(order)) + 1.0 / math.factorial(order - 1)
-    for k in range(order - 2, 1, -1):
-        series = series * minus_x + 1.0 / math.factorial(k)
-    return x * x * series
-
-
-def nonzero(x: Array) -> Array:
-    """1 where x ≠ 0 and 0 where x = 0, by arithmetic; a constant to differentiation."""
-    return jnp.minimum(jnp.abs(lax.stop_gradient(x)) * largest(x), 1.0)
+    return x * x * taylor(-x, _inverse_factorial, 2, _order(x))
 
 
 def relative_entropy_term(p: Array, q: Array, log_ratio: Array) -> Array:
     """p·r − p + q ≥ 0 for r = log(p/q), one outcome's share of D(p‖q) with no cancellation.
 
-    It is p·φ(r). With r = s + l and s its part in [−1, 1]:
-    p·φ(r) = p·φ(s) + (q − p·e^{−s}) + p·l, where the last two vanish exactly when l = 0. The sum
-    over a normalised distribution is stationary in r: an error of r enters only squared.
+    It is p·φ(r), by the series near p = q. The sum over a normalised distribution is stationary in
+    r: an error of r enters only squared.
     """
-    s = clip_to_unit(log_ratio)
-    rest = log_ratio - s
-    small = phi(s)
-    far = (q - p * (small + (1.0 - s))) * nonzero(rest)
-    return p * (small + rest) + far
+    close = jnp.abs(log_ratio) <= 1.0
+    return jnp.where(close, p * phi(jnp.where(close, log_ratio, 0.0)), q + p * (log_ratio - 1.0))
+
+
+def near_log_ratio(p: Array, q: Array) -> Array:
+    """log(p/q) = 2·artanh((p − q)/(p + q)) for p and q within a factor of 9/7, to rounding."""
+    t = (p - q) / (p + q)
+    order = 8 if t.dtype == jnp.float64 else 3
+    return 2.0 * t * taylor(t * t, lambda k: 1.0 / (2 * k + 1), 0, order)
 
 
 def log_of(ratio: Array, less_one: Array) -> Array:
-    """log(ratio), given ratio − 1 as well: log1p near 1, log far below, joined without a select.
+    """log(ratio), given ratio − 1 as well. A ratio below the smallest normal number counts as that.
 
-    log1p alone would not do: for ratios far below 1 it has lost them, and in float64 XLA's log1p is
-    two digits short between −1/2 and −1/4. A ratio below the smallest normal number counts as that.
+    Beyond the reach of log1p's argument log does better; and in float64 XLA's log1p is two digits
+    short between −1/2 and −1/4.
     """
-    far = jnp.maximum(jnp.log(jnp.minimum(ratio / 0.75, 1.0)), math.log(smallest(ratio)))
-    return jnp.log1p(jnp.maximum(less_one, -0.25)) + far
+    close = jnp.abs(less_one) <= 0.25
+    far = jnp.log(jnp.maximum(jnp.where(close, 1.0, ratio), smallest(ratio)))
+    return jnp.where(close, jnp.log1p(jnp.where(close, less_one, 0.0)), far)
 
 
 def js_term(p: Array, q: Array, log_ratio: Array) -> Array:
@@ -159,7 +147,7 @@ def binary_entropy(logit: Array) -> Array:
 def peak(logits: Array, axes: Axes) -> Array:
     """m, the row maximum, made finite: a row holding +inf gets the largest finite number."""
     huge = largest(logits)
-    return jnp.clip(class_max(lambda z: z, logits, axes=axes), -huge, huge)
+    return jnp.clip(class_max(logits, axes), -huge, huge)
 
 
 def depth(logits: Array, m: Array) -> Array:
@@ -182,27 +170,14 @@ def exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
     return d, (a - (d - minus_b)) - (b + minus_b)
 
 
-def partition(logits: Array, m: Array, axes: Axes) -> Array:
-    """T = Σ e^{−u} = 1 + s, between 1 and the number of classes; 0 if every logit is −inf."""
-    return class_sum(lambda z, m: jnp.exp(-depth(z, m)), logits, m, axes=axes)
+def partition(u: Array, axes: Axes) -> tuple[Array, Array]:
+    """T = Σ e^{−u}, 0 if every logit is −inf, and s = T − 1: the sum without one maximal entry.
 
-
-def has_one_peak(total: Array) -> Array:
-    """Whether one entry alone attains the row maximum: tied maxima make T at least 2."""
-    return total < 2.0
-
-
-def log_partition(logits: Array, m: Array, total: Array, axes: Axes) -> tuple[Array, Array]:
-    """log T = log1p(s), and s = T − 1 itself: the sum that leaves out one maximal entry.
-
-    Where T ≥ 2 the subtraction is harmless; where T < 2 the maximum is unique, and w − ⌊w⌋ drops
-    exactly that entry.
+    Tied maxima make T at least 2, where the subtraction is harmless; below 2 the maximum is unique,
+    and it is the one entry left out.
     """
-
-    def below_peak(z: Array, m: Array) -> Array:
-        w = jnp.exp(-depth(z, m))
-        return w - jnp.floor(w)
-
-    rest = class_sum(below_peak, logits, m, axes=axes)
-    s = jnp.where(has_one_peak(total), rest, total - 1.0)
-    return jnp.log1p(s), s
+    w = jnp.exp(-u)
+    total = class_sum(w, axes)
+    # The entry left out moves all the same: its derivative counts.
+    rest = class_sum(jnp.where(w < 1.0, w, w - 1.0), axes)
+    return total, jnp.where(total < 2.0, rest, total - 1.0)

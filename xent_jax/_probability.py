@@ -1,135 +1,112 @@
 """The probability row: entropy, cross entropy, KL and Jensen–Shannon of probability vectors."""
 
-from functools import partial
+import math
+from functools import reduce
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import _checks as check
+from ._blocks import Axes
 from ._conventions import compiled, finish, match_precision, row_data
 from ._numerics import (
-    directional,
+    class_sum,
+    compute_dtype,
     js_term,
-    judge,
     log_mixture_ratio,
-    log_of,
+    near_log_ratio,
     relative_entropy_term,
     smallest,
 )
-from ._passes import (
-    Axes,
-    class_max,
-    class_sum,
-)
+from ._rows import RowFunction
 
 _OPTIONS = ("axis", "base", "keepdims")
 
 
 def _lift(p: Array) -> Array:
-    """The smallest normal number where p = 0, else 0: what keeps a log finite there.
+    """p, and the smallest normal number where p = 0: what keeps a log finite there."""
+    return jnp.where(p == 0.0, smallest(p), p)
 
-    By arithmetic, and so that a negative p stays negative and its log NaN.
+
+def _lift_common(p: Array, q: Array) -> Array:
+    """q, and the smallest normal number where p = q = 0."""
+    return jnp.where((p == 0.0) & (q == 0.0), smallest(q), q)
+
+
+def _log_ratio(p: Array, q: Array, lifted_q: Array) -> Array:
+    """log(p/q), relatively exact for p near q; of the lifted p and q where one of them is 0.
+
+    There it is a constant to differentiation, whose slope would be inf − inf.
     """
-    return jnp.maximum(smallest(p) - jnp.abs(p), 0.0)
+    edge = (p == 0.0) | (q == 0.0)
+    at_edge = lax.stop_gradient(_lift(p) / lifted_q)
+    p, q = jnp.where(edge, 1.0, p), jnp.where(edge, 1.0, q)
+    close = jnp.abs(p - q) <= (p + q) / 8
+    ratio = jnp.where(edge, at_edge, jnp.where(close, 1.0, p / q))
+    far = jnp.log(jnp.maximum(ratio, smallest(ratio)))
+    return jnp.where(close & ~edge, near_log_ratio(p, jnp.where(close, q, p)), far)
 
 
-def _log(p: Array) -> Array:
-    """log p, with the log of the smallest normal number at p = 0; NaN for p < 0."""
-    return jnp.log(p + _lift(p))
+def _defined(term: Array, *data: Array) -> Array:
+    """The term, NaN where a probability is negative (a NaN makes its own way)."""
+    return jnp.where(reduce(jnp.minimum, data) < 0.0, jnp.nan, term)
 
 
-def _log_ratio(p: Array, q: Array) -> Array:
-    """log(p/q), relatively exact for p near q."""
-    # Lifting both leaves p = q = 0 at a ratio of 1, and p > 0 = q at +inf.
-    p, q = p + _lift(p), q + _lift(p)
-    return log_of(p / q, (p - q) / q)
+def _entropy(axes: Axes, p: Array) -> tuple[Array, Any]:
+    return class_sum(p * -jnp.log(_lift(p)), axes), ()
 
 
-def _verdict(p: Array, q: Array, axes: Axes) -> Array:
-    """NaN for the rows with a negative probability (a NaN makes its own way), else 1."""
-    worst = -class_max(lambda p, q: -jnp.minimum(p, q), p, q, axes=axes)
-    return jnp.where(worst < 0.0, jnp.nan, 1.0)
-
-
-def _still(gradients: Any, p: Array, q: Array, edge: Array) -> tuple[Array, ...]:
-    """The gradients, constant to further differentiation at the edge, where it is inf − inf."""
-    inside = gradients(jnp.where(edge, 1.0, p), jnp.where(edge, 1.0, q))
-    at_edge = gradients(*lax.stop_gradient((p, q)))
-    return tuple(jnp.where(edge, a, b) for a, b in zip(at_edge, inside))
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _entropy(axes: Axes, p: Array) -> Array:
-    return class_sum(lambda p: p * -_log(p), p, axes=axes)
-
-
-@partial(_entropy.defjvp, symbolic_zeros=True)
-def _entropy_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _entropy_slopes(axes: Axes, _: Any, p: Array) -> tuple[Array]:
     # For the edge: −log p − 1 is infinite at p = 0, and would be 0·inf in forward mode.
-    value = _entropy(axes, *primals)
-    return value, directional(lambda p: (-(_log(p) + 1.0),), primals, tangents, value, axes)
+    return (-(jnp.log(_lift(p)) + 1.0),)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _cross_entropy(axes: Axes, p: Array, q: Array) -> Array:
-    value = class_sum(lambda p, q: p * -jnp.log(q + _lift(p)), p, q, axes=axes)
-    return judge(value, _verdict(p, q, axes))
+def _cross_entropy(axes: Axes, p: Array, q: Array) -> tuple[Array, Any]:
+    return class_sum(_defined(p * -jnp.log(_lift_common(p, q)), p, q), axes), ()
 
 
-@partial(_cross_entropy.defjvp, symbolic_zeros=True)
-def _cross_entropy_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _cross_entropy_slopes(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
     # For the edge p = q = 0, where −log q and p/q are not finite.
-    def slopes(p: Array, q: Array) -> tuple[Array, Array]:
-        lifted = q + _lift(p)
-        return -jnp.log(lifted), -p / lifted
-
-    def gradients(p: Array, q: Array) -> tuple[Array, ...]:
-        return _still(slopes, p, q, (p == 0) & (q == 0))
-
-    value = _cross_entropy(axes, *primals)
-    return value, directional(gradients, primals, tangents, value, axes)
+    edge = (p == 0.0) & (q == 0.0)
+    inside = jnp.where(edge, 1.0, q)
+    return jnp.where(edge, -math.log(smallest(q)), -jnp.log(inside)), -p / inside
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _kl_divergence(axes: Axes, p: Array, q: Array) -> Array:
-    value = class_sum(lambda p, q: relative_entropy_term(p, q, _log_ratio(p, q)), p, q, axes=axes)
-    return judge(value, _verdict(p, q, axes))
+def _kl_divergence(axes: Axes, p: Array, q: Array) -> tuple[Array, Any]:
+    term = relative_entropy_term(p, q, _log_ratio(p, q, _lift_common(p, q)))
+    return class_sum(_defined(term, p, q), axes), ()
 
 
-@partial(_kl_divergence.defjvp, symbolic_zeros=True)
-def _kl_divergence_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _kl_divergence_slopes(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
     # For the edge p = 0, and because the derivative of the sum of terms cancels for p near q.
-    def slopes(p: Array, q: Array) -> tuple[Array, Array]:
-        return _log_ratio(p, q), (q - p) / (q + _lift(p))
-
-    def gradients(p: Array, q: Array) -> tuple[Array, ...]:
-        return _still(slopes, p, q, (p == 0) | (q == 0))
-
-    value = _kl_divergence(axes, *primals)
-    return value, directional(gradients, primals, tangents, value, axes)
+    edge = (p == 0.0) | (q == 0.0)
+    at_edge = lax.stop_gradient((q - p) / _lift_common(p, q))
+    by_q = jnp.where(edge, at_edge, (q - p) / jnp.where(edge, 1.0, q))
+    return _log_ratio(p, q, _lift_common(p, q)), by_q
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _js_divergence(axes: Axes, p: Array, q: Array) -> Array:
-    value = class_sum(lambda p, q: js_term(p, q, _log_ratio(p, q)), p, q, axes=axes)
-    return judge(value, _verdict(p, q, axes))
+def _js_divergence(axes: Axes, p: Array, q: Array) -> tuple[Array, Any]:
+    term = js_term(p, q, _log_ratio(p, q, _lift_common(p, q)))
+    return class_sum(_defined(term, p, q), axes), ()
 
 
-@partial(_js_divergence.defjvp, symbolic_zeros=True)
-def _js_divergence_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _js_divergence_slopes(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
     # For the edges p = 0 and q = 0, and the cancellation for p near q.
-    def slopes(p: Array, q: Array) -> tuple[Array, Array]:
-        # Each side is lifted where it is 0 itself: its own log is what must stay finite.
-        return log_mixture_ratio(_log_ratio(p, q)) / 2, log_mixture_ratio(_log_ratio(q, p)) / 2
+    log_ratio = _log_ratio(p, q, _lift(q))
+    return log_mixture_ratio(log_ratio) / 2, log_mixture_ratio(-log_ratio) / 2
 
-    def gradients(p: Array, q: Array) -> tuple[Array, ...]:
-        return _still(slopes, p, q, (p == 0) | (q == 0))
 
-    value = _js_divergence(axes, *primals)
-    return value, directional(gradients, primals, tangents, value, axes)
+_entropy_rows = RowFunction(_entropy, _entropy_slopes)
+_cross_entropy_rows = RowFunction(_cross_entropy, _cross_entropy_slopes)
+_kl_divergence_rows = RowFunction(_kl_divergence, _kl_divergence_slopes)
+_js_divergence_rows = RowFunction(_js_divergence, _js_divergence_slopes)
+
+
+def _sound(p: Array, axes: Axes) -> Array:
+    """The verdict that every row counts."""
+    return jnp.ones([1 if a in axes else n for a, n in enumerate(p.shape)], compute_dtype(p))
 
 
 def _pair(name: str, p: Any, q: Any, axis: Any, where: Any) -> tuple[Array, Array, Axes]:
@@ -179,7 +156,7 @@ def entropy(
     name = "entropy"
     p, axes, _ = row_data(name, "p", p, axis, where, 0.0)
     check.probabilities(name, "p", p)
-    return finish(name, _entropy(axes, p), axes, base, keepdims)
+    return finish(name, _entropy_rows(axes, _sound(p, axes), p), axes, base, keepdims)
 
 
 @compiled(*_OPTIONS)
@@ -223,7 +200,7 @@ def cross_entropy(
     """
     name = "cross_entropy"
     p, q, axes = _pair(name, p, q, axis, where)
-    return finish(name, _cross_entropy(axes, p, q), axes, base, keepdims)
+    return finish(name, _cross_entropy_rows(axes, _sound(p, axes), p, q), axes, base, keepdims)
 
 
 @compiled(*_OPTIONS)
@@ -269,7 +246,7 @@ def kl_divergence(
     """
     name = "kl_divergence"
     p, q, axes = _pair(name, p, q, axis, where)
-    return finish(name, _kl_divergence(axes, p, q), axes, base, keepdims)
+    return finish(name, _kl_divergence_rows(axes, _sound(p, axes), p, q), axes, base, keepdims)
 
 
 @compiled(*_OPTIONS)
@@ -311,4 +288,4 @@ def js_divergence(
     """
     name = "js_divergence"
     p, q, axes = _pair(name, p, q, axis, where)
-    return finish(name, _js_divergence(axes, p, q), axes, base, keepdims)
+    return finish(name, _js_divergence_rows(axes, _sound(p, axes), p, q), axes, base, keepdims)

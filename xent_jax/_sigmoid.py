@@ -14,20 +14,16 @@ from jax.typing import ArrayLike
 
 from . import _checks as check
 from ._conventions import compiled, in_base, match_precision
-from ._numerics import (
-    binary_entropy,
-    directional,
-    judge,
-    largest,
-    sigmoid,
-)
-from ._passes import (
-    compute_dtype,
-    widen,
-)
+from ._numerics import binary_entropy, compute_dtype, largest, sigmoid, widen
+from ._rows import directional, elementwise_slopes, judge
 from ._softmax_divergence import js, kl
 
-_ELEMENT = ()  # no class axes: each element is a row of its own
+
+def _moved(
+    slopes: Callable[..., tuple[Array, ...]], verdict: Array, data: Any, moving: Any
+) -> Array:
+    """The tangent of a function of each element: no class axes, every element a row of its own."""
+    return directional(partial(elementwise_slopes, slopes), (verdict, *data), moving, ())
 
 
 @jax.custom_jvp
@@ -43,7 +39,7 @@ def _entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
         return (-finite * sigmoid(z) * sigmoid(-z),)
 
     value = _entropy(*primals)
-    return value, directional(gradients, primals, tangents, value, _ELEMENT)
+    return value, _moved(gradients, jnp.ones((), value.dtype), primals, tangents)
 
 
 @jax.custom_jvp
@@ -65,7 +61,7 @@ def _cross_entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
         return slope, -z
 
     value = _cross_entropy(*primals)
-    return value, directional(gradients, (z, y), tangents[:2], value, _ELEMENT, verdict)
+    return value, _moved(gradients, verdict, (z, y), tangents[:2])
 
 
 def _data(name: str, argument: str, logits: Any, where: Any) -> tuple[Array, Array | None]:
@@ -100,7 +96,9 @@ def _recomputed(divergence: Callable[..., Array]) -> Callable[[Array, Array], Ar
 
     @partial(jax.checkpoint, prevent_cse=False)
     def f(zp: Array, zq: Array) -> Array:
-        return divergence((0,), _two_outcomes(zp), _two_outcomes(zq))[0]
+        return divergence(
+            (0,), jnp.ones_like(zp, compute_dtype(zp))[None], *map(_two_outcomes, (zp, zq))
+        )[0]
 
     return f
 

@@ -8,22 +8,14 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import _checks as check
+from ._blocks import Axes
 from ._conventions import compiled, finish, match_precision, row_data, some_kept
-from ._passes import (
-    Axes,
-    compute_dtype,
-)
+from ._numerics import compute_dtype
 from ._softmax_divergence import js, kl
 from ._softmax_entropy import entropy
 from ._softmax_labels import at_class, under_target
 
 _OPTIONS = ("axis", "base", "keepdims")
-
-
-def _existing(value: Array, kept: Array | None, shape: tuple[int, ...], axes: Axes) -> Array:
-    """The value, 0 for the rows in which `where` leaves no outcome."""
-    alive = some_kept(kept, shape, axes)
-    return value if alive is None else jnp.where(alive, value, 0.0)
 
 
 def _check_logits(name: str, argument: str, logits: Array, kept: Array | None, axes: Axes) -> None:
@@ -74,7 +66,7 @@ def softmax_entropy(
     name = "softmax_entropy"
     z, axes, kept = row_data(name, "logits", logits, axis, where, -jnp.inf)
     _check_logits(name, "logits", z, kept, axes)
-    value = _existing(entropy(axes, z), kept, z.shape, axes)
+    value = entropy(axes, _verdict(z, axes, some_kept(kept, z.shape, axes)), z)
     return finish(name, value, axes, base, keepdims)
 
 
@@ -149,23 +141,25 @@ def softmax_cross_entropy(
         check.id_shape(name, y, z, axes)
         y, verdict = _safe_ids(name, y, z, axes, ignore_index, alive)
         if smoothing == 0.0:
-            value = at_class(axes, z, y, verdict)
+            value = at_class(axes, verdict, z, y)
         else:
-            value = under_target(axes, "ids", smoothing, z, y, share, verdict)
+            value = under_target("ids", smoothing)(axes, verdict, z, y, share)
     else:
         check.same_shape(name, "logits", z, "labels", y)
         if kept is not None:
             y = jnp.where(kept, y, jnp.zeros((), y.dtype))
         check.probabilities(name, "labels", y)
-        verdict = _verdict(z, True if alive is None else alive, True)
-        value = under_target(axes, "soft", smoothing, z, y, share, verdict)
+        verdict = _verdict(z, axes, alive)
+        value = under_target("soft", smoothing)(axes, verdict, z, y, share)
     return finish(name, value, axes, base, keepdims)
 
 
-def _verdict(z: Array, alive: Any, valid: Any) -> Array:
+def _verdict(z: Array, axes: Axes, counted: Array | None, valid: Array | bool = True) -> Array:
     """Per row: 0 if it is to be left out, NaN if its labels are not valid, else 1."""
-    sound = jnp.where(valid, 1.0, jnp.nan)
-    return jnp.where(alive, sound, 0.0).astype(compute_dtype(z))
+    rows = tuple(1 if a in axes else n for a, n in enumerate(z.shape))
+    verdict = jnp.broadcast_to(jnp.where(valid, 1.0, jnp.nan), rows)
+    verdict = verdict if counted is None else jnp.where(counted, verdict, 0.0)
+    return verdict.astype(compute_dtype(z))
 
 
 def _safe_ids(
@@ -179,7 +173,7 @@ def _safe_ids(
         counted &= check.differs(labels, ignore_index)
     valid = (labels >= 0) & (labels <= classes - 1)
     check.ids_in_range(name, valid | ~counted, classes)
-    return jnp.where(valid, labels, 0).astype(jnp.int32), _verdict(z, counted, valid)
+    return jnp.where(valid, labels, 0).astype(jnp.int32), _verdict(z, axes, counted, valid)
 
 
 def _uniform(z: Array, kept: Array | None, axes: Axes) -> Array:
@@ -247,7 +241,7 @@ def softmax_kl_divergence(
     """
     name = "softmax_kl_divergence"
     zp, zq, axes, kept = _pair(name, p_logits, q_logits, axis, where)
-    value = _existing(kl(axes, zp, zq), kept, zp.shape, axes)
+    value = kl(axes, _verdict(zp, axes, some_kept(kept, zp.shape, axes)), zp, zq)
     return finish(name, value, axes, base, keepdims)
 
 
@@ -293,5 +287,5 @@ def softmax_js_divergence(
     """
     name = "softmax_js_divergence"
     zp, zq, axes, kept = _pair(name, p_logits, q_logits, axis, where)
-    value = _existing(js(axes, zp, zq), kept, zp.shape, axes)
+    value = js(axes, _verdict(zp, axes, some_kept(kept, zp.shape, axes)), zp, zq)
     return finish(name, value, axes, base, keepdims)

@@ -5,193 +5,120 @@ the cost of class j is −log p_j = u_j + log1p(s), a sum of two non-negative nu
 """
 
 import math
-from functools import partial
-from typing import Any
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ._numerics import (
-    depth,
-    directional,
-    exact_weight,
-    judge,
-    largest,
-    log_partition,
-    nonzero,
-    partition,
-    peak,
-)
-from ._passes import (
-    Axes,
-    class_max,
-    class_sum,
-    compute_dtype,
-    widen,
-)
+from ._blocks import Axes
+from ._numerics import class_sum, depth, exact_weight, largest, partition, peak
+from ._rows import RowFunction
+
+Numbers = tuple[Array, ...]
 
 
 def class_index(logits: Array, axes: Axes) -> Array:
     """0 … K − 1 along the class axes, flat in the order in which `axes` names them.
 
-    Floating, so that "is this the label" is arithmetic (see is_class), while that is exact.
+    Floating while that is exact: XLA on the CPU compares floats faster than integers.
     """
     sizes = [logits.shape[a] for a in axes]
-    dtype = compute_dtype(logits)
-    exact = math.prod(sizes) <= 1 / jnp.finfo(dtype).eps
-    flat = jnp.arange(math.prod(sizes), dtype=dtype if exact else jnp.int32).reshape(sizes)
+    exact = math.prod(sizes) <= 1 / jnp.finfo(logits.dtype).eps
+    dtype = logits.dtype if exact else jnp.int32
+    flat = jnp.arange(math.prod(sizes), dtype=dtype).reshape(sizes)
     shape = [n if a in axes else 1 for a, n in enumerate(logits.shape)]
     return jnp.transpose(flat, sorted(range(len(axes)), key=axes.__getitem__)).reshape(shape)
 
 
-def is_class(index: Array, ids: Array) -> Array:
-    """1 at the class with that id, 0 elsewhere; by arithmetic, which XLA:CPU fuses into a sum."""
-    if jnp.issubdtype(index.dtype, jnp.integer):
-        return (index == ids).astype(jnp.float32)
-    return 1.0 - jnp.minimum(jnp.square(index - ids), 1.0)
+def is_class(ids: Array, logits: Array, axes: Axes) -> Array:
+    """Whether each class is the one with that id."""
+    index = class_index(logits, axes)
+    return index == ids.astype(index.dtype)
 
 
-def logit_of(logits: Array, ids: Array, index: Array, axes: Axes) -> Array:
+def logit_of(logits: Array, ids: Array, axes: Axes) -> Array:
     """z_y for each row, with the class axes kept as axes of size one."""
-    if _is_sharded(logits):
+    if any(name is not None for name in jax.typeof(logits).sharding.spec):
         # A gather along a sharded axis is refused; a comparison costs one sum over the shards.
-        def if_label(z: Array, index: Array, ids: Array) -> Array:
-            return jnp.where(index == ids, z, 0.0)
-
-        return class_sum(if_label, logits, index, ids.astype(index.dtype), axes=axes)
+        return class_sum(jnp.where(is_class(ids, logits, axes), logits, 0.0), axes)
     where: list[Array] = [lax.broadcasted_iota(ids.dtype, ids.shape, a) for a in range(ids.ndim)]
     for a in reversed(axes):
         ids, where[a] = jnp.divmod(ids, logits.shape[a])
-    return widen(logits.at[tuple(where)].get(mode="promise_in_bounds"))
+    return logits.at[tuple(where)].get(mode="promise_in_bounds")
 
 
-def _is_sharded(x: Array) -> bool:
-    """Whether the type of x names mesh axes, as it does under an explicit mesh."""
-    return any(axis is not None for axis in jax.typeof(x).sharding.spec)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def at_class(axes: Axes, logits: Array, ids: Array, verdict: Array) -> Array:
-    """−log p at the class ids (in range), judged row by row; all keep the class axes."""
-    cost, _, _ = _at_class(axes, logits, ids)
-    return judge(cost, verdict)
-
-
-def _at_class(axes: Axes, logits: Array, ids: Array) -> tuple[Array, Array, Array]:
-    """−log p_y, m and T, leaving out the label in place of a maximal entry: s = A + e^{−u_y} − 1.
+def _at_class(axes: Axes, z: Array, ids: Array) -> tuple[Array, Numbers]:
+    """−log p_y and more, leaving out the label in place of a maximal entry: s = A + e^{−u_y} − 1.
 
     If the label is the unique maximum then s = A, with no subtraction; if not, A ≥ 1 and the cost
     is at least log 2, so the subtraction is harmless.
     """
-    m = peak(logits, axes)
-    index = class_index(logits, axes)
-    z_y = logit_of(logits, ids, index, axes)
-
-    def other_weight(z: Array, m: Array, index: Array, ids: Array) -> Array:
-        return jnp.exp(-depth(z, m)) * (1.0 - is_class(index, ids))
-
-    others = class_sum(other_weight, logits, m, index, ids.astype(index.dtype), axes=axes)
+    m = peak(z, axes)
+    z_y = logit_of(z, ids, axes)
+    others = class_sum(jnp.where(is_class(ids, z, axes), 0.0, jnp.exp(-depth(z, m))), axes)
     # Against +inf any other logit has probability 0.
-    below = jnp.where((m == largest(logits)) & (z_y < m), jnp.inf, depth(z_y, m))
-    total = others + jnp.exp(-below)
+    below = jnp.where((m == largest(z)) & (z_y < m), jnp.inf, depth(z_y, m))
     cost = below + jnp.log1p(others + jnp.expm1(-below))
-    return cost, m, total
+    return cost, (m, others + jnp.exp(-below), jnp.expm1(-cost))
 
 
-@partial(at_class.defjvp, symbolic_zeros=True)
-def _at_class_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    # ∂/∂z_j = p_j, and p_y − 1 = expm1(−cost) at the label.
-    # For the cancellation there, and to keep no array of gradients.
-    logits, ids, verdict = primals
-    _, m, total = _at_class(axes, logits, ids)
-    cost = at_class(axes, logits, ids, jnp.ones_like(verdict))
-    value = judge(cost, verdict)
-
-    def gradients(logits: Array, m: Array, total: Array, cost: Array, ids: Array) -> tuple[Array]:
-        p = exact_weight(logits, m) / total
-        index = class_index(logits, axes)
-        return (jnp.where(index == ids.astype(index.dtype), jnp.expm1(-cost), p),)
-
-    residuals = (logits, m, total, cost, ids)
-    return value, directional(gradients, residuals, tangents[:1], value, axes, verdict)
+def _at_class_slopes(axes: Axes, numbers: Numbers, z: Array, ids: Array) -> tuple[Array]:
+    """∂/∂z_j = p_j, and p_y − 1 = expm1(−cost) at the label."""
+    m, total, at_label = numbers
+    return (jnp.where(is_class(ids, z, axes), at_label, exact_weight(z, m) / total),)
 
 
-def _target(kind: str, smoothing: float, labels: Array, index: Array, share: Array) -> Array:
-    """The distribution y over the classes: (1 − α)·labels + α·share, never stored for ids."""
-    y = is_class(index, labels) if kind == "ids" else labels
-    return y if smoothing == 0.0 else (1.0 - smoothing) * y + smoothing * share
+# (axes, verdict, logits, ids in range) → −log p at the class ids; all keep the class axes.
+at_class = RowFunction(_at_class, _at_class_slopes)
 
 
-def _cost(logits: Array, m: Array, log_total: Array, y: Array) -> Array:
-    """−log p of each class. An infinite cost is made finite where y = 0, so that 0·inf is 0."""
-    huge = largest(logits)
-    cap = huge / (1.0 - nonzero(y))
-    return jnp.minimum(depth(logits, m), cap) + log_total
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def under_target(
-    axes: Axes, kind: str, smoothing: float, logits: Array, labels: Array, share: Array,
-    verdict: Array,
-) -> Array:  # fmt: skip
-    """−Σ y log p for y = (1 − α)·labels + α·share, judged row by row, keeping the class axes.
+@cache
+def under_target(kind: str, smoothing: float) -> RowFunction:
+    """(axes, verdict, logits, labels, share) → −Σ y log p for y = (1 − α)·labels + α·share.
 
     kind "ids": labels are class ids of size one along the class axes; kind "soft": a distribution.
     """
-    return _under_target(axes, kind, smoothing, logits, labels, share, verdict)[0]
 
-
-def _under_target(
-    axes: Axes, kind: str, smoothing: float, logits: Array, labels: Array, share: Array,
-    verdict: Array,
-) -> tuple[Array, tuple[Array, ...]]:  # fmt: skip
-    m = peak(logits, axes)
-    total = partition(logits, m, axes)
-    log_total, s = log_partition(logits, m, total, axes)
-    index = class_index(logits, axes)
-    if kind == "ids":
-        labels = labels.astype(index.dtype)
-    target = partial(_target, kind, smoothing)
-
-    def term(z: Array, m: Array, log_total: Array, *y: Array) -> Array:
-        return target(*y) * _cost(z, m, log_total, target(*y))
-
-    value = class_sum(term, logits, m, log_total, labels, index, share, axes=axes)
-    # Σ y: the uniform share and a class id have mass 1.
-    mass = jnp.ones_like(m)
-    if kind == "soft":
-        given = class_sum(lambda y: y, labels, axes=axes)
-        mass = (1.0 - smoothing) * given + smoothing
-    # Against +inf any other logit has probability 0.
-    value = jnp.where((m == largest(logits)) & (value > mass * log_total + 1.0), jnp.inf, value)
-    if kind == "soft":
-        lowest = -class_max(jnp.negative, labels, axes=axes)
-        value = jnp.where(lowest < 0.0, jnp.nan, value)
-    value = jnp.where(total > 0.0, value, jnp.nan)
-    return judge(value, verdict), (m, total, s, log_total, mass)
-
-
-@partial(under_target.defjvp, symbolic_zeros=True)
-def _under_target_jvp(
-    axes: Axes, kind: str, smoothing: float, primals: Any, tangents: Any
-) -> tuple[Array, Array]:
-    # ∂/∂z = Y p − y = p·(Y − y) − y·(1 − p), Y = Σ y, with 1 − p = (s + 1 − e^{−u})/T.
-    # For the cancellation there and the edge y = 0, and to keep no array of gradients.
-    logits, labels, share, verdict = primals
-    _, rows = _under_target(axes, kind, smoothing, *primals)
-
-    def gradients(logits: Array, labels: Array, share: Array, *rows: Array) -> tuple[Array, ...]:
-        m, total, s, log_total, mass = rows
-        index = class_index(logits, axes)
+    def target(axes: Axes, z: Array, labels: Array, share: Array) -> Array:
+        y = labels
         if kind == "ids":
-            labels = labels.astype(index.dtype)
-        y = _target(kind, smoothing, labels, index, share)
-        u = depth(logits, m)
-        p, p_of_others = exact_weight(logits, m) / total, (s - jnp.expm1(-u)) / total
-        slope = p * (mass - y) - y * p_of_others
-        return slope, (1.0 - smoothing) * _cost(logits, m, log_total, y)
+            y = is_class(labels, z, axes).astype(z.dtype)
+        return y if smoothing == 0.0 else (1.0 - smoothing) * y + smoothing * share
 
-    value = under_target(axes, kind, smoothing, *primals)
-    residuals = (logits, labels, share, *rows)
-    return value, directional(gradients, residuals, tangents[:2], value, axes, verdict)
+    def cost(y: Array, u: Array, log_total: Array) -> Array:
+        """−log p of each class. An infinite cost is made finite where y = 0, so that 0·inf is 0."""
+        return jnp.where(y == 0.0, jnp.minimum(u, largest(u)), u) + log_total
+
+    def formula(axes: Axes, z: Array, labels: Array, share: Array) -> tuple[Array, Numbers]:
+        m = peak(z, axes)
+        u = depth(z, m)
+        total, s = partition(u, axes)
+        log_total = jnp.log1p(s)
+        y = target(axes, z, labels, share)
+        # Against +inf any other logit has probability 0.
+        below = jnp.where((m == largest(z)) & (u > 0.0), jnp.inf, u)
+        term = y * cost(y, below, log_total)
+        if kind == "soft":
+            term = jnp.where(labels < 0.0, jnp.nan, term)
+        value = class_sum(term, axes)
+        # Σ y: the uniform share and a class id have mass 1.
+        mass = jnp.ones_like(m)
+        if kind == "soft":
+            mass = (1.0 - smoothing) * class_sum(labels, axes) + smoothing
+        return jnp.where(total > 0.0, value, jnp.nan), (m, total, s, mass)
+
+    def slopes(
+        axes: Axes, numbers: Numbers, z: Array, labels: Array, share: Array
+    ) -> tuple[Array, ...]:
+        # ∂/∂z = Y p − y = p·(Y − y) − y·(1 − p), Y = Σ y, with 1 − p = (s + 1 − e^{−u})/T.
+        m, total, s, mass = numbers
+        y = target(axes, z, labels, share)
+        u = depth(z, m)
+        p, p_of_others = exact_weight(z, m) / total, (s - jnp.expm1(-u)) / total
+        slope = p * (mass - y) - y * p_of_others
+        if kind == "ids":
+            return (slope,)
+        return slope, (1.0 - smoothing) * cost(y, u, jnp.log1p(s))
+
+    return RowFunction(formula, slopes)
