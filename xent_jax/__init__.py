@@ -2,6 +2,12 @@
 
 from importlib.metadata import version as _version
 
+from ._linear import LinearSoftmaxStatistics as LinearSoftmaxStatistics
+from ._linear import linear_softmax_cross_entropy as linear_softmax_cross_entropy
+from ._linear import linear_softmax_entropy as linear_softmax_entropy
+from ._linear import linear_softmax_js_divergence as linear_softmax_js_divergence
+from ._linear import linear_softmax_kl_divergence as linear_softmax_kl_divergence
+from ._linear import linear_softmax_statistics as linear_softmax_statistics
 from ._probability import cross_entropy as cross_entropy
 from ._probability import entropy as entropy
 from ._probability import js_divergence as js_divergence

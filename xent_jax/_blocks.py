@@ -29,7 +29,7 @@ def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array) -> Any:
     @jax.custom_batching.custom_vmap
     def run(*data: Array) -> Any:
         along = _longest(data, axes)
-        shape = jnp.broadcast_shapes(*(x.shape for x in data))
+        shape = _shape(data)
         if along is None or math.prod(shape) < 2 * _BLOCK or _is_sharded(*data):
             return f(axes, *data)
         rows = max(1, _BLOCK * shape[along] // math.prod(shape))
@@ -47,9 +47,14 @@ def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array) -> Any:
     return run(*data)
 
 
+def _shape(data: tuple[Array, ...]) -> tuple[int, ...]:
+    """The longest of the inputs along each axis."""
+    return tuple(max(sizes) for sizes in zip(*(x.shape for x in data), strict=True))
+
+
 def _longest(data: tuple[Array, ...], axes: Axes) -> int | None:
     """The longest axis of rows, if there is one with two rows at least."""
-    shape = jnp.broadcast_shapes(*(x.shape for x in data))
+    shape = _shape(data)
     rows = [a for a in range(len(shape)) if a not in axes and shape[a] > 1]
     return max(rows, key=shape.__getitem__, default=None)
 

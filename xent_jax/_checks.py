@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.experimental import checkify
@@ -209,4 +210,110 @@ def ids_in_range(name: str, valid: Array, classes: int) -> None:
 def unit_interval(name: str, argument: str, valid: Array) -> None:
     _condition(
         jnp.all(valid), f"{name}: {argument} holds a value outside [0, 1] that is not ignored."
+    )
+
+
+def head(
+    name: str, arguments: tuple[str, str, str], x: Any, w: Any, b: Any
+) -> tuple[Array, Array, Array | None]:
+    """x (..., D), w (D, K) and b (K,) or None, x and w in one dtype."""
+    x_name, w_name, b_name = arguments
+    x, w = real_array(name, x_name, x), real_array(name, w_name, w)
+    if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[0]:
+        hint = (
+            f"pass {w_name}.T"
+            if x.ndim and w.ndim == 2 and x.shape[-1] == w.shape[1]
+            else f"the last axis of {x_name} is contracted with the first of {w_name}"
+        )
+        raise ValueError(
+            f"{name}: {x_name} must be (..., features) and {w_name} (features, classes), got "
+            f"{x.shape} and {w.shape}; {hint}."
+        )
+    if w.shape[1] == 0:
+        raise ValueError(
+            f"{name}: {w_name} of shape {w.shape} has no classes; "
+            "a distribution needs at least one."
+        )
+    common = jnp.promote_types(x.dtype, w.dtype)
+    x, w = x.astype(common), w.astype(common)
+    if b is None:
+        return x, w, None
+    b = real_array(name, b_name, b)
+    if b.shape != w.shape[1:]:
+        raise ValueError(
+            f"{name}: {b_name} must hold one number per class, {w.shape[1:]} for {w_name} of shape "
+            f"{w.shape}, got {b.shape}."
+        )
+    return x, w, b.astype(jnp.promote_types(b.dtype, common))
+
+
+def per_token(name: str, argument: str, x: Any, shape: tuple[int, ...]) -> Array:
+    """A floating array with one number per token."""
+    x = real_array(name, argument, x)
+    if x.shape != shape:
+        raise ValueError(
+            f"{name}: {argument} must hold one number per token, {shape} for this x, got {x.shape}."
+        )
+    return x
+
+
+def reduction(name: str, given: Any, normalizer: Any) -> None:
+    if given not in (None, "sum", "mean"):
+        raise ValueError(f'{name}: reduction must be None, "sum" or "mean", got {given!r}.')
+    if normalizer is not None and given != "mean":
+        raise ValueError(
+            f'{name}: normalizer is what reduction="mean" divides by, got reduction={given!r}; '
+            'pass reduction="mean".'
+        )
+
+
+def chunk_size(name: str, given: Any) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not hasattr(given, "__index__") or operator.index(given) < 1:
+        raise ValueError(
+            f"{name}: chunk_size must be a positive int or None, got {given!r}; "
+            "None chooses it from the shapes."
+        )
+    return operator.index(given)
+
+
+def logits_fn(name: str, given: Any, z: Array) -> None:
+    """Whether the function maps logits of shape z elementwise, as far as shapes can tell."""
+    if given is None:
+        return
+    try:
+        out = jax.eval_shape(given, z)
+        fits = out.shape == z.shape and out.dtype == z.dtype
+        got = f"{out.dtype}{list(out.shape)}"
+    except (TypeError, AttributeError) as error:
+        fits, got = False, str(error).splitlines()[0]
+    if not fits:
+        raise TypeError(
+            f"{name}: logits_fn must map an array to one of the same shape and dtype, for "
+            f"{z.dtype}{list(z.shape)} got {got}; use elementwise functions such as "
+            "lambda z: 30 * jnp.tanh(z / 30)."
+        )
+
+
+def z_loss(name: str, given: Any) -> float:
+    try:
+        amount = float(given)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: z_loss must be a number ≥ 0, got {given!r}.") from None
+    if not 0.0 <= amount < float("inf"):
+        raise ValueError(f"{name}: z_loss must be a finite number ≥ 0, got {given!r}.")
+    return amount
+
+
+def token_labels(name: str, labels: Array, tokens: tuple[int, ...], few: tuple[int, ...]) -> None:
+    if labels.shape == (*tokens, *few):
+        return
+    expected = f"{tokens}" if not few else f"(*{tokens}, k)"
+    hint = "give one id per token"
+    if not few and labels.shape[:-1] == tokens:
+        hint = "several ids per token need label_probs, their probabilities"
+    raise ValueError(
+        f"{name}: labels must have the shape of x without its features, {expected}, "
+        f"got {labels.shape}; {hint}."
     )

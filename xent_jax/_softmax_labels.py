@@ -42,10 +42,18 @@ def logit_of(logits: Array, ids: Array, axes: Axes) -> Array:
     if any(name is not None for name in jax.typeof(logits).sharding.spec):
         # A gather along a sharded axis is refused; a comparison costs one sum over the shards.
         return class_sum(jnp.where(is_class(ids, logits, axes), logits, 0.0), axes)
-    where: list[Array] = [lax.broadcasted_iota(ids.dtype, ids.shape, a) for a in range(ids.ndim)]
+    return logits.at[entries(logits, ids, axes)].get(mode="promise_in_bounds")
+
+
+def entries(logits: Array, ids: Array, axes: Axes) -> tuple[Array, ...]:
+    """The indices of the classes with those ids, in every row of the logits."""
+    where = [
+        lax.broadcasted_iota(ids.dtype, [n if b == a else 1 for b in range(logits.ndim)], a)
+        for a, n in enumerate(logits.shape)
+    ]
     for a in reversed(axes):
         ids, where[a] = jnp.divmod(ids, logits.shape[a])
-    return logits.at[tuple(where)].get(mode="promise_in_bounds")
+    return tuple(where)
 
 
 def _at_class(axes: Axes, z: Array, ids: Array) -> tuple[Array, Numbers]:

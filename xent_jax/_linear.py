@@ -1,0 +1,390 @@
+"""The linear row: softmax functions of logits x @ w + b that are never materialised."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from . import _checks as check
+from ._conventions import compiled, in_base
+from ._linear_chunks import Classes, Tokens, token_values
+from ._linear_reduce import Batch, Options, batch, plan, reduced, verdicts
+from ._linear_rows import (
+    entropy_alone,
+    first_largest,
+    log_prob,
+    logsumexp,
+    under_few,
+    with_z_loss,
+)
+from ._softmax_divergence import js, kl
+from ._softmax_entropy import entropy
+from ._softmax_labels import at_class, under_target
+
+_STATIC = ("reduction", "logits_fn", "base", "chunk_size")
+
+
+@compiled(*_STATIC, "label_smoothing", "z_loss", "ignore_index")
+def linear_softmax_cross_entropy(
+    x: ArrayLike,
+    w: ArrayLike,
+    labels: ArrayLike,
+    *,
+    label_probs: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    reduction: str | None = None,
+    normalizer: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    ignore_index: int | None = None,
+    logits_fn: Any = None,
+    base: float | None = None,
+    chunk_size: int | None = None,
+) -> Array:
+    """Cross entropy of softmax(x @ w + b) at class ids, without the tokens × classes logits.
+
+    −log p_y = u_y + log1p(s) with the numbers of `softmax_cross_entropy`, chunk after chunk of the
+    tokens; with `reduction` the gradients by x and w come from the same pass: three matrix products
+    for loss and gradients.
+
+    Args:
+        x: (..., D), one vector of features per token.
+        w: (D, K), for instance `embedding.T` of a tied embedding: no copy is made.
+        labels: integers (...), the class ids; or (..., k) with `label_probs`.
+        label_probs: (..., k), the probability of each of k classes per token (a top-k teacher);
+            what a class is not named in counts 0.
+        b: (K,), added to the logits.
+        where: boolean (K,); False means that the class does not exist (a padded vocabulary).
+        weights: (...), multiplies the loss of each token; 0 skips one.
+        reduction: None for one loss per token, "sum" for Σ w·l, "mean" for Σ w·l / Σ w, 0 if Σ w
+            is 0; a token that `ignore_index` leaves out has weight 0.
+        normalizer: with "mean", what to divide by instead of Σ w: the count over all devices, or
+            over all the micro-batches of a step.
+        label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/K, K the number of classes
+            that `where` keeps.
+        z_loss: adds z_loss·(log Σ e^z)² to the loss of each token (in nats, before `base`).
+        ignore_index: the id of tokens to leave out: loss 0 and gradient 0.
+        logits_fn: any differentiable elementwise map of the logits, such as
+            `lambda z: 30 * jnp.tanh(z / 30)`; it must not close over traced values.
+        base: unit of the result, None for nats, 2 for bits.
+        chunk_size: tokens per chunk; None chooses from the shapes, so that the logits of a chunk
+            take 32 MiB, or a quarter of what the gradient of w takes if that is more.
+
+    Returns:
+        (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless
+        `base` is given. Whatever comes in, the products are summed and the softmax is computed in
+        that dtype; p − y is cast to the dtype of x and w for its two products.
+
+    Edge cases: those of `softmax_cross_entropy` · an id outside [0, K) gives NaN for that token · a
+    label masked by `where`: +inf · a weight of 0 leaves out even an infinite loss · no tokens:
+    "sum" and "mean" are 0.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> x, w = jnp.eye(3, 2), jnp.array([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]])
+        >>> loss = linear_softmax_cross_entropy(x, w, jnp.array([0, 1, 2]), reduction="mean")
+        >>> print(f"{loss:.4f} nats, perplexity {jnp.exp(loss):.4f}")
+        0.3901 nats, perplexity 1.4771
+
+    References: Wijmans et al. (2024), Cut Your Losses in Large-Vocabulary Language Models, for the
+    problem; de Brébisson & Vincent (2016), The Z-loss, and Chowdhery et al. (2022), PaLM, section
+    5, for `z_loss`.
+
+    See also: `softmax_cross_entropy` for logits that exist, `linear_softmax_statistics`.
+    """
+    name = "linear_softmax_cross_entropy"
+    options = Options(where, weights, reduction, normalizer, logits_fn, base, chunk_size)
+    here = batch(name, [("x", "w", "b")], [(x, w, b)], options)
+    smoothing, z_weight = check.smoothing(name, label_smoothing), check.z_loss(name, z_loss)
+    ids, counted, valid = _ids(name, here, labels, label_probs, ignore_index)
+    share = (_uniform(here),)
+    if label_probs is not None:
+        probs = check.real_array(name, "label_probs", label_probs)
+        check.same_shape(name, "labels", jnp.asarray(labels), "label_probs", probs)
+        probs = probs.reshape(ids.shape)
+        check.probabilities(name, "label_probs", probs)
+        if here.dtype == jnp.float64:
+            probs = probs.astype(jnp.float64)
+        row, data = under_few(smoothing), (probs, ids)
+    elif smoothing:
+        row, data = under_target("ids", smoothing), (ids,)
+    else:
+        row, data, share = at_class, (ids,), ()
+    row = with_z_loss(row, z_weight) if z_weight else row
+    return reduced(name, here, row, verdicts(here, counted, valid), data, share, options)
+
+
+def _ids(
+    name: str, here: Batch, labels: Any, probs: Any, ignore_index: int | None
+) -> tuple[Array, Array | None, Array]:
+    """The ids (tokens, 1 or k) in range; which tokens count; which have valid ids."""
+    labels, integers = check.label_array(name, labels)
+    if not integers:
+        raise TypeError(
+            f"{name}: labels must be integer class ids, got {labels.dtype}; give a distribution "
+            "over few classes as ids with label_probs."
+        )
+    check.ignore_index_for_ids(name, ignore_index, True)
+    few = labels.shape[-1:] if probs is not None else ()
+    check.token_labels(name, labels, here.shape, few)
+    classes = here.heads[0].w.shape[1]
+    ids = labels.reshape(math.prod(here.shape), *few)
+    ids = ids if few else ids[:, None]
+    counted = None
+    if ignore_index is not None:
+        counted = jnp.all(check.differs(ids, ignore_index), 1)
+    valid = jnp.all((ids >= 0) & (ids <= classes - 1), 1)
+    check.ids_in_range(name, valid if counted is None else valid | ~counted, classes)
+    ids = jnp.where(valid[:, None], ids, 0).astype(jnp.int32)
+    return ids, counted, valid
+
+
+def _uniform(here: Batch) -> Array:
+    """The uniform distribution over the classes that exist."""
+    classes = here.heads[0].w.shape[1]
+    if here.kept is None:
+        return jnp.full((1, 1), 1.0 / classes, here.dtype)
+    kept = here.kept[None].astype(here.dtype)
+    return kept / jnp.sum(kept)
+
+
+@compiled(*_STATIC)
+def linear_softmax_entropy(
+    x: ArrayLike,
+    w: ArrayLike,
+    *,
+    b: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    reduction: str | None = None,
+    normalizer: ArrayLike | None = None,
+    logits_fn: Any = None,
+    base: float | None = None,
+    chunk_size: int | None = None,
+) -> Array:
+    """Entropy of softmax(x @ w + b), without the tokens × classes logits.
+
+    H = log1p(s) + Σ_j e^{−u_j} u_j / (1 + s), as in `softmax_entropy`, chunk after chunk.
+
+    Args:
+        x: (..., D), one vector of features per token.
+        w: (D, K).
+        b: (K,), added to the logits.
+        where: boolean (K,); False means that the class does not exist.
+        weights, reduction, normalizer, logits_fn, base, chunk_size: as in
+            `linear_softmax_cross_entropy`.
+
+    Returns:
+        (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless
+        `base` is given.
+
+    Edge cases: those of `softmax_entropy`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(linear_softmax_entropy(jnp.zeros((2, 3)), jnp.ones((3, 4)), base=2))
+        [2. 2.]
+
+    References: Jaynes (1957), Information Theory and Statistical Mechanics, equation 2.11.
+
+    See also: `softmax_entropy` for logits that exist, `linear_softmax_statistics`.
+    """
+    name = "linear_softmax_entropy"
+    options = Options(where, weights, reduction, normalizer, logits_fn, base, chunk_size)
+    here = batch(name, [("x", "w", "b")], [(x, w, b)], options)
+    return reduced(name, here, entropy, verdicts(here), (), (), options)
+
+
+@compiled(*_STATIC)
+def linear_softmax_kl_divergence(
+    xp: ArrayLike,
+    wp: ArrayLike,
+    xq: ArrayLike,
+    wq: ArrayLike,
+    *,
+    bp: ArrayLike | None = None,
+    bq: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    reduction: str | None = None,
+    normalizer: ArrayLike | None = None,
+    logits_fn: Any = None,
+    base: float | None = None,
+    chunk_size: int | None = None,
+) -> Array:
+    """D(p‖q) between softmax(xp @ wp + bp), the truth, and softmax(xq @ wq + bq).
+
+    Both heads are streamed together; Σ p_j·φ(log(p_j/q_j)) as in `softmax_kl_divergence`.
+    Differentiable in both heads: for distillation the teacher's side is simply not differentiated,
+    and costs nothing then.
+
+    Args:
+        xp: (..., Dp), features of the truth (the teacher).
+        wp: (Dp, K).
+        xq: (..., Dq), features of the model (the student), of the same tokens.
+        wq: (Dq, K).
+        bp, bq: (K,), added to the logits.
+        where: boolean (K,); False means that the class does not exist.
+        logits_fn: applied to the logits of both heads.
+        weights, reduction, normalizer, base, chunk_size: as in `linear_softmax_cross_entropy`.
+
+    Returns:
+        (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless
+        `base` is given.
+
+    Edge cases: those of `softmax_kl_divergence`: equal heads give exactly 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.ones((1, 2)), jnp.array([[0.0, 1.0], [0.0, 1.0]])
+        >>> print(linear_softmax_kl_divergence(x, 0 * w, x, w).round(6))
+        [0.433781]
+
+    References: Hinton, Vinyals & Dean (2015), Distilling the Knowledge in a Neural Network.
+
+    See also: `softmax_kl_divergence` for logits that exist, `linear_softmax_js_divergence`.
+    """
+    name = "linear_softmax_kl_divergence"
+    options = Options(where, weights, reduction, normalizer, logits_fn, base, chunk_size)
+    here = batch(name, _PAIR, [(xp, wp, bp), (xq, wq, bq)], options)
+    return reduced(name, here, kl, verdicts(here), (), (), options)
+
+
+_PAIR = [("xp", "wp", "bp"), ("xq", "wq", "bq")]
+
+
+@compiled(*_STATIC)
+def linear_softmax_js_divergence(
+    xp: ArrayLike,
+    wp: ArrayLike,
+    xq: ArrayLike,
+    wq: ArrayLike,
+    *,
+    bp: ArrayLike | None = None,
+    bq: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    reduction: str | None = None,
+    normalizer: ArrayLike | None = None,
+    logits_fn: Any = None,
+    base: float | None = None,
+    chunk_size: int | None = None,
+) -> Array:
+    """Jensen–Shannon divergence between softmax(xp @ wp + bp) and softmax(xq @ wq + bq).
+
+    Σ_j m_j·(h_j tanh h_j − log cosh h_j) with m = (p + q)/2 and h = ½ log(p/q), as in
+    `softmax_js_divergence`, chunk after chunk, both heads streamed together.
+
+    Args:
+        xp: (..., Dp), features on one side.
+        wp: (Dp, K).
+        xq: (..., Dq), features on the other side, of the same tokens.
+        wq: (Dq, K).
+        bp, bq: (K,), added to the logits.
+        where: boolean (K,); False means that the class does not exist.
+        logits_fn: applied to the logits of both heads.
+        weights, reduction, normalizer, base, chunk_size: as in `linear_softmax_cross_entropy`.
+
+    Returns:
+        (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless
+        `base` is given; from 0 to log 2 per token.
+
+    Edge cases: those of `softmax_js_divergence`: equal heads give exactly 0, disjoint ones log 2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.ones((1, 1)), jnp.array([[0.0, 1.0]])
+        >>> print(linear_softmax_js_divergence(x, w, x, w[:, ::-1]).round(6))
+        [0.110944]
+
+    References: Lin (1991), Divergence Measures Based on the Shannon Entropy, equation 4.1.
+
+    See also: `softmax_js_divergence` for logits that exist, `linear_softmax_kl_divergence`.
+    """
+    name = "linear_softmax_js_divergence"
+    options = Options(where, weights, reduction, normalizer, logits_fn, base, chunk_size)
+    here = batch(name, _PAIR, [(xp, wp, bp), (xq, wq, bq)], options)
+    return reduced(name, here, js, verdicts(here), (), (), options)
+
+
+class LinearSoftmaxStatistics(NamedTuple):
+    """What `linear_softmax_statistics` knows of each token; None for what needs labels."""
+
+    log_prob: Array | None
+    logsumexp: Array
+    entropy: Array
+    argmax: Array
+    correct: Array | None
+
+
+@compiled("logits_fn", "base", "chunk_size")
+def linear_softmax_statistics(
+    x: ArrayLike,
+    w: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    b: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    logits_fn: Any = None,
+    base: float | None = None,
+    chunk_size: int | None = None,
+) -> LinearSoftmaxStatistics:
+    """Log-probability of the label, logsumexp, entropy, argmax and accuracy, from one pass.
+
+    log p_y = −(u_y + log1p(s)), log Σ e^z = max z + log1p(s) and H = log1p(s) + Σ e^{−u} u/(1 + s):
+    what an evaluation or a policy gradient needs of the logits x @ w + b, without them.
+
+    Args:
+        x: (..., D), one vector of features per token.
+        w: (D, K).
+        labels: integers (...), the class ids; None if there are none.
+        b: (K,), added to the logits.
+        where: boolean (K,); False means that the class does not exist.
+        logits_fn, chunk_size: as in `linear_softmax_cross_entropy`.
+        base: unit of log_prob, logsumexp and entropy, None for nats, 2 for bits.
+
+    Returns:
+        A NamedTuple of arrays (...): `log_prob`, `logsumexp` and `entropy` in float32 (float64 for
+        float64 input) are differentiable in x, w and b; `argmax` is int32, the first of tied
+        classes; `correct` is boolean, whether it is the label. Without labels `log_prob` and
+        `correct` are None.
+
+    Edge cases: those of `softmax_cross_entropy` and `softmax_entropy` · an id outside [0, K): a
+    log_prob of NaN, and not correct · a masked label: log_prob −inf · `where` all False: 0 for all.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> w = jnp.array([[0.0, jnp.log(3.0)]])
+        >>> s = linear_softmax_statistics(jnp.ones((1, 1)), w, jnp.array([1]))
+        >>> print(jnp.exp(s.log_prob), s.argmax, s.correct)
+        [0.75] [1] [ True]
+
+    References: Schulman et al. (2017), Proximal Policy Optimization Algorithms, for a use of
+    log-probability and entropy together.
+
+    See also: `linear_softmax_cross_entropy` for the loss alone.
+    """
+    name = "linear_softmax_statistics"
+    options = Options(where, None, None, None, logits_fn, base, chunk_size)
+    here = batch(name, [("x", "w", "b")], [(x, w, b)], options)
+    data, valid = (), None
+    rows = (logsumexp, entropy_alone, first_largest)
+    if labels is not None:
+        ids, _, valid = _ids(name, here, labels, None, None)
+        data, rows = (ids,), (*rows, log_prob)
+    how = plan(name, here, rows, options)
+    tokens = Tokens(verdicts(here)[:, None], data)
+    values = token_values(how, here.heads, tokens, Classes(here.kept, ()))
+    height, spread, index = values[:3]
+    argmax = lax.stop_gradient(jnp.where(jnp.isnan(index), 0, index)).astype(jnp.int32)
+    shaped = [in_base(name, v, base).reshape(here.shape) for v in (height, spread)]
+    argmax = argmax.reshape(here.shape)
+    if labels is None:
+        return LinearSoftmaxStatistics(None, *shaped, argmax, None)
+    certain = in_base(name, jnp.where(valid, values[3], jnp.nan), base).reshape(here.shape)
+    correct = (argmax == data[0].reshape(here.shape)) & valid.reshape(here.shape)
+    return LinearSoftmaxStatistics(certain, *shaped, argmax, correct)

@@ -1,0 +1,317 @@
+"""Row functions of logits x @ w + b that never exist as a whole: chunk after chunk of the tokens.
+
+A chunk has all its logits, so that the dense row functions serve it as they are; what they say
+about a chunk is all that is kept. Every derivative is a custom_jvp, which gives both modes of AD
+and every order, in one of two forms:
+
+- a weighted sum over the tokens computes its gradients in the pass that computes its value: three
+  matrix products in all, and the tangent is ⟨gradient, tangent of the argument⟩;
+- values per token have a tangent computed chunk by chunk, under jax.checkpoint: its transpose
+  computes the logits again, four matrix products in all.
+"""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_derivatives import SymbolicZero
+
+from ._blocks import in_blocks
+from ._numerics import compute_dtype, widen
+from ._rows import RowFunction, instantiate
+
+_CLASSES = (1,)
+_BUDGET = 32 * 2**20
+
+
+class Head(NamedTuple):
+    """A linear head: logits = x @ w + b for x (tokens, D), w (D, classes), b (classes) or None."""
+
+    x: Array
+    w: Array
+    b: Array | None
+
+
+class Tokens(NamedTuple):
+    """What a token brings besides x: the verdict on it (tokens, 1), and data for the formula."""
+
+    verdict: Array
+    data: tuple[Array, ...]
+
+
+class Classes(NamedTuple):
+    """What the classes bring: which of them exist (classes) or None, and data for the formula."""
+
+    kept: Array | None
+    data: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is computed from the logits of the heads: row functions, each of the same arguments."""
+
+    rows: tuple[RowFunction, ...]
+    logits_fn: Callable[[Array], Array] | None
+    chunk: int
+
+
+def chunk_size(tokens: int, head: Head) -> int:
+    """Tokens per chunk: its float32 logits take 32 MiB, or a quarter of what dw takes if more."""
+    features, classes = head.w.shape
+    budget = max(_BUDGET // (4 * max(classes, 1)), features // 4, 1)
+    return max(1, min(tokens, budget))
+
+
+def token_values(
+    plan: Plan, heads: tuple[Head, ...], tokens: Tokens, classes: Classes
+) -> tuple[Array, ...]:
+    """The value of each row function, one number per token: shapes (tokens,)."""
+    return tuple(v[:, 0] for v in _token_values(plan, heads, tokens, classes))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _token_values(plan: Plan, heads: Any, tokens: Tokens, classes: Classes) -> tuple[Array, ...]:
+    def values(_: Any, part: tuple[Any, Tokens]) -> tuple[Any, tuple[Array, ...]]:
+        xs, here = part
+        zs = [_logits(plan, classes, h._replace(x=x))[0] for h, x in zip(heads, xs, strict=True)]
+        return (), tuple(_value(row, zs, here, classes)[0] for row in plan.rows)
+
+    return _in_chunks(plan, values, (), (_inputs(heads), tokens))[1]
+
+
+@partial(_token_values.defjvp, symbolic_zeros=True)
+def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
+    # For memory: neither logits nor slopes are kept, and for the slopes that do not cancel.
+    heads, tokens, classes = primals
+    moving_heads, moving_tokens, _ = tangents
+    # Their cotangents add up over the chunks: in the dtype of computation.
+    wide = [(_moving(t.w), None if t.b is None else _moving(t.b)) for t in moving_heads]
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def moved(_: Any, part: Any) -> tuple[Any, tuple[Array, ...]]:
+        xs, here, moving_xs, moving_data = part
+        here_heads = [h._replace(x=x) for h, x in zip(heads, xs, strict=True)]
+        zs, pulls = zip(*(_logits(plan, classes, h) for h in here_heads))
+        steps = [
+            _logit_tangent(h, tx, tw, tb)
+            for h, tx, (tw, tb) in zip(here_heads, moving_xs, wide, strict=True)
+        ]
+        results = []
+        for row in plan.rows:
+            value, numbers = _value(row, zs, here, classes, fused=False)
+            slopes = row.judged_slopes(
+                _CLASSES, here.verdict, value, numbers, *zs, *here.data, *classes.data
+            )
+            of_logits = [pull(g) for pull, g in zip(pulls, slopes)]
+            pairs = [*zip(of_logits, steps), *zip(slopes[len(zs) :], moving_data)]
+            products = [jnp.sum(g * widen(t), 1, keepdims=True) for g, t in pairs if t is not None]
+            results.append(reduce(operator.add, products, jnp.zeros_like(value)))
+        return (), tuple(results)
+
+    moving_xs = tuple(_moving(t.x, wide=False) for t in moving_heads)
+    moving_data = tuple(map(_moving, moving_tokens.data))
+    parts = (_inputs(heads), tokens, moving_xs, moving_data)
+    return _token_values(plan, *primals), _in_chunks(plan, moved, (), parts)[1]
+
+
+def _moving(tangent: Any, wide: bool = True) -> Array | None:
+    """The tangent, None if it is zero or that of integers."""
+    if isinstance(tangent, SymbolicZero) or tangent.dtype == jax.dtypes.float0:
+        return None
+    return widen(tangent) if wide else tangent
+
+
+def _logit_tangent(head: Head, tx: Array | None, tw: Array | None, tb: Array | None) -> Any:
+    """tx @ w + x @ tw + tb, or None if nothing moves.
+
+    The products are in the dtype of the operands, so that their transposes cast p − y to it.
+    """
+    x, w, _ = head
+    parts = []
+    if tx is not None:
+        parts.append(widen(tx @ w))
+    if tw is not None:
+        parts.append(widen(x @ tw.astype(w.dtype)))
+    if tb is not None:
+        parts.append(jnp.broadcast_to(tb, (x.shape[0], *tb.shape)))
+    return reduce(operator.add, parts) if parts else None
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def weighted_sum(
+    plan: Plan, heads: tuple[Head, ...], weights: Array, tokens: Tokens, classes: Classes
+) -> Array:
+    """Σ weight · value over the tokens, of the one row function of the plan. Weights: (tokens,)."""
+    (values,) = token_values(plan, heads, tokens, classes)
+    return _weigh(values, weights)
+
+
+@partial(weighted_sum.defjvp, symbolic_zeros=True)
+def _weighted_sum_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # For speed and memory: value and gradients in one pass over the tokens.
+    total, gradients = _with_gradients(plan, _wanted(tangents), *primals)
+    return total, _pairing(gradients, tangents)
+
+
+def _weigh(values: Array, weights: Array) -> Array:
+    """Σ weight · value, where a weight of 0 leaves out even an infinite value."""
+    return jnp.sum(jnp.where(weights == 0.0, 0.0, weights * values))
+
+
+def _wanted(tangents: Any) -> tuple[bool, ...]:
+    """Which arguments move, in the order of the leaves of (heads, weights, tokens, classes)."""
+    leaves = jax.tree.leaves(tangents, is_leaf=lambda t: isinstance(t, SymbolicZero))
+    return tuple(_moving(t) is not None for t in leaves)
+
+
+def _pairing(gradients: tuple[Array | None, ...], tangents: Any) -> Array:
+    """⟨gradient, tangent⟩, over the leaves that have both."""
+    leaves = jax.tree.leaves(tangents, is_leaf=lambda t: isinstance(t, SymbolicZero))
+    moving = zip(gradients, map(_moving, leaves), strict=True)
+    products = [jnp.sum(g * t) for g, t in moving if g is not None and t is not None]
+    return reduce(operator.add, products, jnp.zeros((), products[0].dtype if products else None))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _with_gradients(
+    plan: Plan, wanted: tuple[bool, ...], heads: Any, weights: Array, tokens: Tokens,
+    classes: Classes,
+) -> tuple[Array, tuple[Array | None, ...]]:  # fmt: skip
+    """The weighted sum, and its gradients by the wanted leaves of the arguments (else None)."""
+    return _sum_and_gradients(plan, wanted, heads, weights, tokens, classes, True)
+
+
+@partial(_with_gradients.defjvp, symbolic_zeros=True)
+def _with_gradients_jvp(plan: Plan, wanted: Any, primals: Any, tangents: Any) -> Any:
+    # The sum moves by the gradients that do not cancel; the gradients as their formula does.
+    result = _with_gradients(plan, wanted, *primals)
+    slopes = _with_gradients(plan, _wanted(tangents), *primals)[1]
+    full = jax.tree.map(instantiate, primals, tangents)
+    plain = partial(_sum_and_gradients, plan, wanted, fused=False)
+    moved = jax.jvp(plain, primals, full)[1][1]
+    return result, (_pairing(slopes, tangents), moved)
+
+
+def _sum_and_gradients(
+    plan: Plan, wanted: tuple[bool, ...], heads: Any, weights: Array, tokens: Tokens,
+    classes: Classes, fused: bool,
+) -> tuple[Array, tuple[Array | None, ...]]:  # fmt: skip
+    arguments = (heads, weights, tokens, classes)
+    flags = jax.tree.unflatten(jax.tree.structure(arguments), wanted)
+    want_heads, want_weights, want_tokens, _ = flags
+    (row,) = plan.rows
+
+    def step(sums: Any, part: Any) -> tuple[Any, Any]:
+        xs, weight, here = part
+        zs, pulls = zip(
+            *(_logits(plan, classes, h._replace(x=x)) for h, x in zip(heads, xs, strict=True))
+        )
+        value, numbers = _value(row, zs, here, classes, fused)
+        left_out = weight == 0.0
+        slopes = row.judged_slopes(
+            _CLASSES, here.verdict, value, numbers, *zs, *here.data, *classes.data
+        )
+        slopes = [jnp.where(left_out, 0.0, weight * g) for g in slopes]
+        dxs, new_sums = [], []
+        for head, x, pull, g, want, (dw, db) in zip(
+            heads, xs, pulls, slopes, want_heads, sums, strict=False
+        ):
+            g = pull(g)
+            cast = g.astype(head.w.dtype)
+            dxs.append(_product(cast, head.w, ((1,), (1,))) if want.x else None)
+            if want.w:
+                # What is left out is not to be seen, not even a NaN.
+                seen = jnp.where(left_out, jnp.zeros((), x.dtype), x)
+                dw = dw + _product(seen, cast, ((0,), (0,)))
+            if want.b:
+                db = db + jnp.sum(g, 0)
+            new_sums.append((dw, db))
+        of_data = [g if want else None for g, want in zip(slopes[len(zs) :], want_tokens.data)]
+        of_data += [None] * (len(here.data) - len(of_data))
+        return new_sums, (value[:, 0], dxs, of_data)
+
+    def zeros(x: Array | None, want: bool | None) -> Array | None:
+        return jnp.zeros(x.shape, compute_dtype(x)) if x is not None and want else None
+
+    sums = [(zeros(h.w, w.w), zeros(h.b, w.b)) for h, w in zip(heads, want_heads, strict=True)]
+    if not fused:
+        step = jax.checkpoint(step, prevent_cse=False)
+    sums, (values, dxs, of_data) = _in_chunks(
+        plan, step, sums, (_inputs(heads), weights[:, None], tokens)
+    )
+    by_heads = tuple(Head(dx, dw, db) for dx, (dw, db) in zip(dxs, sums, strict=True))
+    by_weights = values if want_weights else None
+    gradients = (by_heads, by_weights, Tokens(None, tuple(of_data)), _nothing(classes))  # type: ignore[arg-type]
+    return _weigh(values, weights), _leaves_like(arguments, gradients)
+
+
+def _nothing(tree: Any) -> Any:
+    return jax.tree.map(lambda _: None, tree)
+
+
+def _leaves_like(arguments: Any, gradients: Any) -> tuple[Array | None, ...]:
+    """One gradient, or None, for each leaf of the arguments."""
+    structure = jax.tree.structure(arguments)
+    return tuple(structure.flatten_up_to(gradients))
+
+
+def _product(a: Array, b: Array, contracting: Any) -> Array:
+    """A matrix product that adds up in the dtype of computation."""
+    return jax.lax.dot_general(
+        a, b, (contracting, ((), ())), preferred_element_type=compute_dtype(a)
+    )
+
+
+def _inputs(heads: tuple[Head, ...]) -> tuple[Array, ...]:
+    return tuple(h.x for h in heads)
+
+
+def _logits(plan: Plan, classes: Classes, head: Head) -> tuple[Array, Callable[[Array], Array]]:
+    """The logits of a chunk, and what takes slopes by them to slopes by x @ w + b."""
+    raw = _product(head.x, head.w, ((1,), (0,)))
+    if head.b is not None:
+        raw = raw + widen(head.b)
+
+    def shape(raw: Array) -> Array:
+        z = raw if plan.logits_fn is None else plan.logits_fn(raw)
+        return z if classes.kept is None else jnp.where(classes.kept, z, -jnp.inf)
+
+    if plan.logits_fn is None:
+        return shape(raw), lambda g: g  # the slope at a logit of −inf is 0 already
+    z, pull = jax.vjp(shape, raw)
+    return z, lambda g: pull(g)[0]
+
+
+def _value(
+    row: RowFunction, zs: Any, here: Tokens, classes: Classes, fused: bool = True
+) -> tuple[Array, Any]:
+    data = (here.verdict, *zs, *here.data, *classes.data)
+    return in_blocks(row.judged, _CLASSES, *data) if fused else row.judged(_CLASSES, *data)
+
+
+def _in_chunks(
+    plan: Plan, step: Callable[..., tuple[Any, Any]], carry: Any, parts: Any
+) -> tuple[Any, Any]:
+    """jax.lax.scan of step over chunks of the tokens; the last one is filled up with left-out ones.
+
+    A filler token is all zeros: its verdict and its weight leave it out.
+    """
+    tokens = jax.tree.leaves(parts)[0].shape[0]
+    if tokens <= plan.chunk:
+        return step(carry, parts)
+    count = -(-tokens // plan.chunk)
+    fill = count * plan.chunk - tokens
+
+    def split(x: Array) -> Array:
+        if fill:
+            x = jnp.pad(x, [(0, fill)] + [(0, 0)] * (x.ndim - 1))
+        return x.reshape(count, plan.chunk, *x.shape[1:])
+
+    carry, results = jax.lax.scan(step, carry, jax.tree.map(split, parts))
+    join = lambda x: x.reshape(-1, *x.shape[2:])[:tokens]  # noqa: E731
+    return carry, jax.tree.map(join, results)

@@ -1,0 +1,115 @@
+"""What the functions of the linear row do alike: heads, masks, weights, reductions, units."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from . import _checks as check
+from ._conventions import in_base
+from ._linear_chunks import Classes, Head, Plan, Tokens, chunk_size, token_values, weighted_sum
+from ._numerics import compute_dtype, widen
+from ._rows import RowFunction
+
+
+class Options(NamedTuple):
+    """The keywords that every function of the linear row takes."""
+
+    where: Any
+    weights: Any
+    reduction: Any
+    normalizer: Any
+    logits_fn: Any
+    base: Any
+    chunk_size: Any
+
+
+class Batch(NamedTuple):
+    """The heads with their tokens in one axis, the shape those had, and which classes exist."""
+
+    heads: tuple[Head, ...]
+    shape: tuple[int, ...]
+    kept: Array | None
+
+    @property
+    def dtype(self) -> Any:
+        return compute_dtype(self.heads[0].x)
+
+
+def batch(name: str, arguments: Any, given: Any, options: Options) -> Batch:
+    """One or two heads given as (x, w, b), checked against each other."""
+    checked = [check.head(name, names, *head) for names, head in zip(arguments, given, strict=True)]
+    shape, classes = checked[0][0].shape[:-1], checked[0][1].shape[1]
+    for (x, w, _), (x_name, w_name, _) in zip(checked[1:], arguments[1:]):
+        check.same_shape(name, f"tokens of {arguments[0][0]}", jnp.empty(shape), f"of {x_name}", jnp.empty(x.shape[:-1]))  # fmt: skip # noqa: E501
+        check.same_shape(name, f"classes of {arguments[0][1]}", jnp.empty(classes), f"of {w_name}", jnp.empty(w.shape[1]))  # fmt: skip # noqa: E501
+    wide = jnp.float64 in [x.dtype for x, _, _ in checked]
+    heads = []
+    for x, w, b in checked:
+        if wide:
+            x, w = x.astype(jnp.float64), w.astype(jnp.float64)
+            b = None if b is None else b.astype(jnp.float64)
+        heads.append(Head(x.reshape(math.prod(shape), x.shape[-1]), w, b))
+    logits = jax.ShapeDtypeStruct((1, classes), compute_dtype(heads[0].x))
+    check.logits_fn(name, options.logits_fn, logits)
+    kept = options.where
+    if kept is not None:
+        kept = check.mask(name, arguments[0][1], kept, jnp.empty(classes))
+        kept = jnp.broadcast_to(kept, (classes,))
+    return Batch(tuple(heads), shape, kept)
+
+
+def verdicts(where: Batch, counted: Array | None = None, valid: Array | None = None) -> Array:
+    """Per token: 0 if it is left out, NaN if its labels are not valid, else 1."""
+    verdict = jnp.ones(where.heads[0].x.shape[0], where.dtype)
+    if valid is not None:
+        verdict = jnp.where(valid.reshape(-1), verdict, jnp.nan)
+    if counted is not None:
+        verdict = jnp.where(counted.reshape(-1), verdict, 0.0)
+    if where.kept is not None:
+        verdict = jnp.where(jnp.any(where.kept), verdict, 0.0)
+    return verdict
+
+
+def plan(name: str, here: Batch, rows: tuple[RowFunction, ...], options: Options) -> Plan:
+    chunk = check.chunk_size(name, options.chunk_size)
+    if chunk is None:
+        chunk = min(chunk_size(h.x.shape[0], h) for h in here.heads)
+        chunk = max(1, chunk // len(here.heads))
+    return Plan(rows, options.logits_fn, chunk)
+
+
+def reduced(
+    name: str,
+    here: Batch,
+    row: RowFunction,
+    verdict: Array,
+    data: tuple[Array, ...],
+    of_classes: tuple[Array, ...],
+    options: Options,
+) -> Array:
+    """weight · value per token, or their sum, or their mean."""
+    check.reduction(name, options.reduction, options.normalizer)
+    how = plan(name, here, (row,), options)
+    tokens, classes = Tokens(verdict[:, None], data), Classes(here.kept, of_classes)
+    weights = jnp.where(verdict == 0.0, 0.0, jnp.ones((), here.dtype))
+    if options.weights is not None:
+        given = check.per_token(name, "weights", options.weights, here.shape)
+        given = given.reshape(-1).astype(jnp.promote_types(given.dtype, here.dtype))
+        weights = jnp.where(verdict == 0.0, 0.0, widen(given).astype(here.dtype))
+    heads = here.heads
+    if options.reduction is None:
+        (values,) = token_values(how, heads, tokens, classes)
+        values = jnp.where(weights == 0.0, 0.0, weights * values)
+        return in_base(name, values.reshape(here.shape), options.base)
+    total = in_base(name, weighted_sum(how, heads, weights, tokens, classes), options.base)
+    if options.reduction == "sum":
+        return total
+    normalizer = jnp.sum(weights)
+    if options.normalizer is not None:
+        normalizer = check.per_token(name, "normalizer", options.normalizer, ())
+        normalizer = widen(normalizer).astype(total.dtype)
+    empty = normalizer == 0.0
+    return jnp.where(empty, 0.0, total / jnp.where(empty, 1.0, normalizer))

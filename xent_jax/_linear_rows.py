@@ -1,0 +1,96 @@
+"""The row functions of the linear row that the dense rows do not have."""
+
+from functools import cache
+
+import jax.numpy as jnp
+from jax import Array
+
+from ._blocks import Axes
+from ._numerics import class_max, depth, exact_weight, partition, peak
+from ._rows import RowFunction
+from ._softmax_entropy import entropy as entropy_row
+from ._softmax_labels import at_class, entries, under_target
+
+
+def _logsumexp(axes: Axes, z: Array, *_: Array) -> tuple[Array, tuple[Array, Array]]:
+    m = peak(z, axes)
+    total, s = partition(depth(z, m), axes)
+    # A row holding +inf has that maximum, not the largest finite number.
+    highest = class_max(z, axes)
+    value = jnp.where(jnp.isinf(highest), highest, m + jnp.log1p(s))
+    return value, (m, total)
+
+
+def _logsumexp_slopes(axes: Axes, numbers: tuple[Array, Array], z: Array, *_: Array) -> tuple:
+    m, total = numbers
+    return (exact_weight(z, m) / total,)
+
+
+# (axes, verdict, logits, …) → log Σ e^z.
+logsumexp = RowFunction(_logsumexp, _logsumexp_slopes)
+
+# (axes, verdict, logits, …) → the entropy of softmax(logits), whatever else comes.
+entropy_alone = RowFunction(
+    lambda axes, z, *_: entropy_row.formula(axes, z),
+    lambda axes, numbers, z, *_: entropy_row.slopes(axes, numbers, z),
+)
+
+# (axes, verdict, logits, ids) → log p at the class ids.
+log_prob = RowFunction(
+    lambda axes, z, ids: _negative(*at_class.formula(axes, z, ids)),
+    lambda axes, numbers, z, ids: (-at_class.slopes(axes, numbers, z, ids)[0],),
+)
+
+
+# (axes, verdict, logits, …) → the first class of the highest logit, as a number; NaN if undefined.
+first_largest = RowFunction(
+    lambda axes, z, *_: (_first_largest(axes, z), ()),
+    lambda axes, numbers, z, *_: (jnp.zeros_like(z),),
+)
+
+
+def _first_largest(axes: Axes, z: Array) -> Array:
+    index = jnp.argmax(z, axis=axes[0], keepdims=True).astype(z.dtype)
+    return jnp.where(jnp.isnan(class_max(z, axes)), jnp.nan, index)
+
+
+def _negative(value: Array, numbers: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+    return -value, numbers
+
+
+@cache
+def under_few(smoothing: float) -> RowFunction:
+    """(axes, verdict, logits, probs, ids, share) → cross entropy under k classes per row."""
+    dense = under_target("soft", smoothing)
+
+    def spread(axes: Axes, z: Array, probs: Array, ids: Array) -> Array:
+        return jnp.zeros_like(z).at[entries(z, ids, axes)].add(probs)
+
+    def formula(axes: Axes, z: Array, probs: Array, ids: Array, share: Array):
+        value, numbers = dense.formula(axes, z, spread(axes, z, probs, ids), share)
+        # Two entries of one class could hide a negative probability.
+        return jnp.where(class_max(-probs, axes) > 0.0, jnp.nan, value), numbers
+
+    def slopes(axes: Axes, numbers, z: Array, probs: Array, ids: Array, share: Array):
+        by_z, by_labels = dense.slopes(axes, numbers, z, spread(axes, z, probs, ids), share)
+        return by_z, by_labels.at[entries(z, ids, axes)].get()
+
+    return RowFunction(formula, slopes)
+
+
+@cache
+def with_z_loss(row: RowFunction, z_loss: float) -> RowFunction:
+    """The row function plus z_loss · (log Σ e^z)²."""
+
+    def formula(axes: Axes, z: Array, *data: Array):
+        value, numbers = row.formula(axes, z, *data)
+        height, more = logsumexp.formula(axes, z)
+        return value + z_loss * height**2, (numbers, height, more)
+
+    def slopes(axes: Axes, all_numbers, z: Array, *data: Array):
+        numbers, height, more = all_numbers
+        by_z, *others = row.slopes(axes, numbers, z, *data)
+        (by_height,) = logsumexp.slopes(axes, more, z)
+        return by_z + 2.0 * z_loss * height * by_height, *others
+
+    return RowFunction(formula, slopes)
