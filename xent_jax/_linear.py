@@ -72,7 +72,7 @@ def linear_softmax_cross_entropy(
             `lambda z: 30 * jnp.tanh(z / 30)`; it must not close over traced values.
         base: unit of the result, None for nats, 2 for bits.
         chunk_size: tokens per chunk; None chooses from the shapes, so that the logits of a chunk
-            take 32 MiB, or a quarter of what the gradient of w takes if that is more.
+            take 64 MiB, or a quarter of what the gradient of w takes if that is more.
 
     Returns:
         (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless

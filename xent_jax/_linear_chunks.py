@@ -26,7 +26,7 @@ from ._numerics import compute_dtype, widen
 from ._rows import RowFunction, instantiate
 
 _CLASSES = (1,)
-_BUDGET = 32 * 2**20
+_BUDGET = 64 * 2**20
 
 
 class Head(NamedTuple):
@@ -61,7 +61,7 @@ class Plan:
 
 
 def chunk_size(tokens: int, head: Head) -> int:
-    """Tokens per chunk: its float32 logits take 32 MiB, or a quarter of what dw takes if more."""
+    """Tokens per chunk: its float32 logits take 64 MiB, or a quarter of what dw takes if more."""
     features, classes = head.w.shape
     budget = max(_BUDGET // (4 * max(classes, 1)), features // 4, 1)
     return max(1, min(tokens, budget))

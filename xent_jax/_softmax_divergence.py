@@ -140,10 +140,9 @@ def _centred(
 def _kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, Any]:
     pair = _pair(axes, zp, zq)
     p, q, r = _outcome(zp, zq, pair)
-    value = class_sum(relative_entropy_term(p, q, r), axes)
     # δ is near `far` where q = 0 < p: the divergence is infinite, however small p is.
-    widest = class_max(_gap(zp, zq, pair), axes)
-    value = jnp.where(widest > _far(zp) / 2, jnp.inf, value)
+    impossible = _gap(zp, zq, pair) > _far(zp) / 2
+    value = class_sum(jnp.where(impossible, jnp.inf, relative_entropy_term(p, q, r)), axes)
     centre = _centred(axes, lambda gap, top, _: gap - top, zp, zq, pair)
     return _defined(value, pair), (pair, centre)
 
