@@ -105,6 +105,15 @@ def test_same_seed_same_fit_and_watching_changes_nothing(digits):
     assert counts == [(1, 1)] * 4
 
 
+def test_the_linear_head_gives_the_same_result(digits):
+    def fit(**options):
+        return fit_softmax_classifier(digits.x_train, digits.y_train, epochs=4, **options)
+
+    dense, linear = fit(), fit(head="linear")
+    np.testing.assert_allclose(dense.params.weights, linear.params.weights, atol=1e-4)
+    np.testing.assert_allclose(dense.history.train, linear.history.train, rtol=1e-5)
+
+
 def test_every_row_counts_once_in_an_epoch():
     # Row i alone moves weight i, by half the learning rate over the rows of its batch: 4, then 1.
     rate = 1e-3
@@ -133,6 +142,7 @@ def test_a_batch_is_at_most_all_rows():
         (np.zeros((3, 2)), [0, 1, 2], {"epochs": 0}, "epochs must be at least 1"),
         (np.zeros((3, 2)), [0, 1, 2], {"batch_size": 0}, "batch_size must be positive"),
         (np.zeros((3, 2)), [0, 1, 2], {"optimizer": "rms"}, "optimizer must be one of"),
+        (np.zeros((3, 2)), [0, 1, 2], {"head": "sparse"}, "head must be one of"),
         (
             np.zeros((3, 2)),
             [0, 1, 2],

@@ -13,7 +13,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-Axes = tuple[int, ...]
+# Class axes: axes of the array, then names of the mesh axes over which they are split, if any.
+Axes = tuple[int | str, ...]
+
+
+def local(axes: Axes) -> tuple[int, ...]:
+    """The class axes of the array itself."""
+    return tuple(a for a in axes if not isinstance(a, str))
+
+
+def across(axes: Axes) -> tuple[str, ...]:
+    """The mesh axes over which the classes are split."""
+    return tuple(a for a in axes if isinstance(a, str))
+
 
 # Entries of one input in a block: with what a formula writes, a few MiB, as caches hold.
 _BLOCK = 1 << 18
@@ -30,7 +42,8 @@ def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array) -> Any:
     def run(*data: Array) -> Any:
         along = _longest(data, axes)
         shape = _shape(data)
-        if along is None or math.prod(shape) < 2 * _BLOCK or _is_sharded(*data):
+        small = math.prod(shape) < 2 * _BLOCK
+        if along is None or small or across(axes) or is_sharded(*data):
             return f(axes, *data)
         rows = max(1, _BLOCK * shape[along] // math.prod(shape))
         return lax.platform_dependent(
@@ -40,7 +53,7 @@ def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array) -> Any:
     @run.def_vmap
     def _(size: int, batched: list[bool], *data: Array) -> tuple[Any, Any]:
         data = tuple(x if b else x[None] for x, b in zip(data, batched, strict=True))
-        result = in_blocks(f, tuple(a + 1 for a in axes), *data)
+        result = in_blocks(f, (*(a + 1 for a in local(axes)), *across(axes)), *data)
         result = jax.tree.map(lambda x: jnp.broadcast_to(x, (size, *x.shape[1:])), result)
         return result, jax.tree.map(lambda _: True, result)
 
@@ -59,7 +72,7 @@ def _longest(data: tuple[Array, ...], axes: Axes) -> int | None:
     return max(rows, key=shape.__getitem__, default=None)
 
 
-def _is_sharded(*data: Array) -> bool:
+def is_sharded(*data: Array) -> bool:
     """Whether the type of an input names mesh axes: a loop over rows would gather what is split."""
     return any(name is not None for x in data for name in jax.typeof(x).sharding.spec)
 

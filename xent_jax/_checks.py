@@ -68,6 +68,27 @@ def class_axes(name: str, argument: str, x: Array, axis: Any) -> tuple[int, ...]
     return axes
 
 
+def mesh_axes(name: str, axis_name: Any) -> tuple[str, ...]:
+    """axis_name (None, a name, or a tuple of names) as names of mesh axes that are bound."""
+    if axis_name is None:
+        return ()
+    names = axis_name if isinstance(axis_name, tuple) else (axis_name,)
+    for a in names:
+        if not isinstance(a, str):
+            raise TypeError(
+                f"{name}: axis_name must be the name of a mesh axis or a tuple of names, "
+                f"got {axis_name!r}."
+            )
+        try:
+            jax.lax.axis_size(a)
+        except NameError:
+            raise ValueError(
+                f"{name}: axis_name {a!r} is not bound here; call it inside jax.shard_map over a "
+                "mesh with that axis, or leave axis_name out."
+            ) from None
+    return names
+
+
 def same_shape(name: str, first: str, a: Array, second: str, b: Array) -> None:
     if a.shape != b.shape:
         raise ValueError(
@@ -317,3 +338,19 @@ def token_labels(name: str, labels: Array, tokens: tuple[int, ...], few: tuple[i
         f"{name}: labels must have the shape of x without its features, {expected}, "
         f"got {labels.shape}; {hint}."
     )
+
+
+def heads_agree(name: str, arguments: Any, heads: Any) -> None:
+    """Two heads have the same tokens and the same classes."""
+    (x, w, _), *others = heads
+    for (x_name, w_name, _), (other_x, other_w, _) in zip(arguments[1:], others, strict=True):
+        if other_x.shape[:-1] != x.shape[:-1]:
+            raise ValueError(
+                f"{name}: {arguments[0][0]} and {x_name} must hold the same tokens, got shapes "
+                f"{x.shape} and {other_x.shape}; all axes but the last are tokens."
+            )
+        if other_w.shape[1] != w.shape[1]:
+            raise ValueError(
+                f"{name}: {arguments[0][1]} and {w_name} must have the same classes, got shapes "
+                f"{w.shape} and {other_w.shape}; the last axis holds the classes."
+            )

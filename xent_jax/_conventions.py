@@ -8,9 +8,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from . import _checks as check
+from ._blocks import Axes, across, local
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -58,11 +59,11 @@ def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
 
 def row_data(
-    name: str, argument: str, x: Any, axis: Any, where: Any, fill: float
-) -> tuple[Array, tuple[int, ...], Array | None]:
+    name: str, argument: str, x: Any, axis: Any, where: Any, fill: float, axis_name: Any = None
+) -> tuple[Array, Axes, Array | None]:
     """The data with `fill` at the outcomes that do not exist, its class axes, and the mask."""
     x = check.real_array(name, argument, x)
-    axes = check.class_axes(name, argument, x, axis)
+    axes = (*check.class_axes(name, argument, x, axis), *check.mesh_axes(name, axis_name))
     if where is None:
         return x, axes, None
     kept = check.mask(name, argument, where, x)
@@ -76,17 +77,18 @@ def match_precision(a: Array, b: Array) -> tuple[Array, Array]:
     return a, b
 
 
-def some_kept(kept: Array | None, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array | None:
+def some_kept(kept: Array | None, shape: tuple[int, ...], axes: Axes) -> Array | None:
     """Per row, whether any outcome exists at all; None if nothing is masked."""
     if kept is None:
         return None
-    return jnp.any(jnp.broadcast_to(kept, shape), axis=axes, keepdims=True)
+    alive = jnp.any(jnp.broadcast_to(kept, shape), axis=local(axes), keepdims=True)
+    return lax.pmax(alive.astype(jnp.int32), across(axes)) > 0 if across(axes) else alive
 
 
-def finish(name: str, value: Array, axes: tuple[int, ...], base: Any, keepdims: bool) -> Array:
+def finish(name: str, value: Array, axes: Axes, base: Any, keepdims: bool) -> Array:
     """The value in the asked unit, with or without the class axes."""
     value = in_base(name, value, base)
-    return value if keepdims else jnp.squeeze(value, axis=axes)
+    return value if keepdims else jnp.squeeze(value, axis=local(axes))
 
 
 def in_base(name: str, value: Array, base: Any) -> Array:

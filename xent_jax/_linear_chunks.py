@@ -275,11 +275,11 @@ def _logits(plan: Plan, classes: Classes, head: Head) -> tuple[Array, Callable[[
     """The logits of a chunk, and what takes slopes by them to slopes by x @ w + b."""
     raw = _product(head.x, head.w, ((1,), (0,)))
     if head.b is not None:
-        raw = raw + widen(head.b)
+        raw = raw + widen(head.b)[None]
 
     def shape(raw: Array) -> Array:
         z = raw if plan.logits_fn is None else plan.logits_fn(raw)
-        return z if classes.kept is None else jnp.where(classes.kept, z, -jnp.inf)
+        return z if classes.kept is None else jnp.where(classes.kept[None], z, -jnp.inf)
 
     if plan.logits_fn is None:
         return shape(raw), lambda g: g  # the slope at a logit of −inf is 0 already

@@ -42,9 +42,7 @@ def batch(name: str, arguments: Any, given: Any, options: Options) -> Batch:
     """One or two heads given as (x, w, b), checked against each other."""
     checked = [check.head(name, names, *head) for names, head in zip(arguments, given, strict=True)]
     shape, classes = checked[0][0].shape[:-1], checked[0][1].shape[1]
-    for (x, w, _), (x_name, w_name, _) in zip(checked[1:], arguments[1:]):
-        check.same_shape(name, f"tokens of {arguments[0][0]}", jnp.empty(shape), f"of {x_name}", jnp.empty(x.shape[:-1]))  # fmt: skip # noqa: E501
-        check.same_shape(name, f"classes of {arguments[0][1]}", jnp.empty(classes), f"of {w_name}", jnp.empty(w.shape[1]))  # fmt: skip # noqa: E501
+    check.heads_agree(name, arguments, checked)
     wide = jnp.float64 in [x.dtype for x, _, _ in checked]
     heads = []
     for x, w, b in checked:

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ._blocks import Axes
+from ._blocks import Axes, across, local
 
 
 def compute_dtype(x: Array) -> Any:
@@ -26,12 +26,14 @@ def widen(x: Array) -> Array:
 
 def class_sum(x: Array, axes: Axes) -> Array:
     """The sum over the class axes, which stay, with size one."""
-    return jnp.sum(x, axis=axes, keepdims=True)
+    total = jnp.sum(x, axis=local(axes), keepdims=True)
+    return lax.psum(total, across(axes)) if across(axes) else total
 
 
 def class_max(x: Array, axes: Axes) -> Array:
     """The maximum over the class axes, which stay; a constant to differentiation."""
-    return jnp.max(lax.stop_gradient(x), axis=axes, keepdims=True)
+    highest = jnp.max(lax.stop_gradient(x), axis=local(axes), keepdims=True)
+    return lax.pmax(highest, across(axes)) if across(axes) else highest
 
 
 def largest(x: Array) -> float:

@@ -12,7 +12,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from ._blocks import Axes, in_blocks
-from ._numerics import largest, widen
+from ._numerics import class_sum, largest, widen
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def directional(
     def pairing(residuals: tuple[Any, ...], moving: tuple[Array, ...]) -> Array:
         needed = [g for g, alive in zip(slopes(*residuals), live) if alive]
         products = [g * widen(t) for g, t in zip(needed, moving, strict=True)]
-        return jnp.sum(reduce(operator.add, products), axis=axes, keepdims=True)
+        return class_sum(reduce(operator.add, products), axes)
 
     return pairing(residuals, moving)
 

@@ -1,6 +1,5 @@
 """The softmax row: entropy, cross entropy, KL and Jensen–Shannon of categorical logits."""
 
-import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,19 +7,20 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import _checks as check
-from ._blocks import Axes
+from ._blocks import Axes, local
 from ._conventions import compiled, finish, match_precision, row_data, some_kept
-from ._numerics import compute_dtype
+from ._numerics import class_max, class_sum, compute_dtype
 from ._softmax_divergence import js, kl
 from ._softmax_entropy import entropy
-from ._softmax_labels import at_class, under_target
+from ._softmax_labels import at_class, class_count, under_target
 
-_OPTIONS = ("axis", "base", "keepdims")
+_OPTIONS = ("axis", "base", "keepdims", "axis_name")
 
 
 def _check_logits(name: str, argument: str, logits: Array, kept: Array | None, axes: Axes) -> None:
     check.no_nan(name, argument, logits)
-    impossible = jnp.all(logits == -jnp.inf, axis=axes, keepdims=True)
+    # In the maximum over all shards of the classes.
+    impossible = class_max(logits, axes) == -jnp.inf
     alive = some_kept(kept, logits.shape, axes)
     check.some_class_possible(name, argument, impossible if alive is None else impossible & alive)
 
@@ -33,6 +33,7 @@ def softmax_entropy(
     where: ArrayLike | None = None,
     base: float | None = None,
     keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
 ) -> Array:
     """Entropy of the softmax of logits, H = log1p(s) + Σ_j e^{−u_j} u_j / (1 + s).
 
@@ -45,6 +46,7 @@ def softmax_entropy(
         where: boolean, broadcast against logits; False means that the outcome does not exist.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         One number per example: the shape of logits without the class axes, float32 (float64 for
@@ -64,7 +66,7 @@ def softmax_entropy(
     See also: `entropy` for probabilities, `sigmoid_entropy` for independent logits.
     """
     name = "softmax_entropy"
-    z, axes, kept = row_data(name, "logits", logits, axis, where, -jnp.inf)
+    z, axes, kept = row_data(name, "logits", logits, axis, where, -jnp.inf, axis_name)
     _check_logits(name, "logits", z, kept, axes)
     value = entropy(axes, _verdict(z, axes, some_kept(kept, z.shape, axes)), z)
     return finish(name, value, axes, base, keepdims)
@@ -79,6 +81,7 @@ def softmax_cross_entropy(
     where: ArrayLike | None = None,
     base: float | None = None,
     keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
 ) -> Array:
@@ -95,6 +98,7 @@ def softmax_cross_entropy(
         where: boolean, broadcast against logits; False means that the outcome does not exist.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
         ignore_index: the id of examples to leave out: loss 0 and gradient 0.
         label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/K, K the number of classes
             that `where` keeps; no one-hot array is built.
@@ -128,7 +132,7 @@ def softmax_cross_entropy(
     See also: `cross_entropy` for probabilities, `sigmoid_cross_entropy` for independent labels.
     """
     name = "softmax_cross_entropy"
-    z, axes, kept = row_data(name, "logits", logits, axis, where, -jnp.inf)
+    z, axes, kept = row_data(name, "logits", logits, axis, where, -jnp.inf, axis_name)
     _check_logits(name, "logits", z, kept, axes)
     y, ids = check.label_array(name, labels)
     check.ignore_index_for_ids(name, ignore_index, ids)
@@ -138,7 +142,7 @@ def softmax_cross_entropy(
         z, y = match_precision(z, y)
     share = _uniform(z, kept, axes)
     if ids:
-        check.id_shape(name, y, z, axes)
+        check.id_shape(name, y, z, local(axes))
         y, verdict = _safe_ids(name, y, z, axes, ignore_index, alive)
         if smoothing == 0.0:
             value = at_class(axes, verdict, z, y)
@@ -166,8 +170,8 @@ def _safe_ids(
     name: str, labels: Array, z: Array, axes: Axes, ignore_index: int | None, alive: Array | None
 ) -> tuple[Array, Array]:
     """The ids with their class axes, in range, and the verdict on each row."""
-    classes = math.prod(z.shape[a] for a in axes)
-    labels = lax.expand_dims(labels, sorted(axes))
+    classes = class_count(z, axes)
+    labels = lax.expand_dims(labels, sorted(local(axes)))
     counted = jnp.ones(labels.shape, bool) if alive is None else alive
     if ignore_index is not None:
         counted &= check.differs(labels, ignore_index)
@@ -180,17 +184,16 @@ def _uniform(z: Array, kept: Array | None, axes: Axes) -> Array:
     """The uniform distribution over the classes that exist, broadcastable to the logits."""
     dtype = compute_dtype(z)
     if kept is None:
-        classes = math.prod(z.shape[a] for a in axes)
-        return jnp.full((1,) * z.ndim, 1.0 / classes, dtype)
+        return jnp.full((1,) * z.ndim, 1.0 / class_count(z, axes), dtype)
     kept = jnp.broadcast_to(kept, z.shape).astype(dtype)
-    return kept / jnp.sum(kept, axis=axes, keepdims=True)
+    return kept / class_sum(kept, axes)
 
 
 def _pair(
-    name: str, p_logits: Any, q_logits: Any, axis: Any, where: Any
+    name: str, p_logits: Any, q_logits: Any, axis: Any, where: Any, axis_name: Any
 ) -> tuple[Array, Array, Axes, Array | None]:
-    zp, axes, kept = row_data(name, "p_logits", p_logits, axis, where, -jnp.inf)
-    zq, _, _ = row_data(name, "q_logits", q_logits, axis, where, -jnp.inf)
+    zp, axes, kept = row_data(name, "p_logits", p_logits, axis, where, -jnp.inf, axis_name)
+    zq, _, _ = row_data(name, "q_logits", q_logits, axis, where, -jnp.inf, axis_name)
     check.same_shape(name, "p_logits", zp, "q_logits", zq)
     _check_logits(name, "p_logits", zp, kept, axes)
     _check_logits(name, "q_logits", zq, kept, axes)
@@ -206,6 +209,7 @@ def softmax_kl_divergence(
     where: ArrayLike | None = None,
     base: float | None = None,
     keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
 ) -> Array:
     """D(p‖q) between the softmaxes of two arrays of logits, p the truth, never negative.
 
@@ -219,6 +223,7 @@ def softmax_kl_divergence(
         where: boolean, broadcast against the logits; False means that the outcome does not exist.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         One number per example: the shape of p_logits without the class axes, float32 (float64 for
@@ -240,7 +245,7 @@ def softmax_kl_divergence(
     See also: `kl_divergence` for probabilities, `softmax_js_divergence`.
     """
     name = "softmax_kl_divergence"
-    zp, zq, axes, kept = _pair(name, p_logits, q_logits, axis, where)
+    zp, zq, axes, kept = _pair(name, p_logits, q_logits, axis, where, axis_name)
     value = kl(axes, _verdict(zp, axes, some_kept(kept, zp.shape, axes)), zp, zq)
     return finish(name, value, axes, base, keepdims)
 
@@ -254,6 +259,7 @@ def softmax_js_divergence(
     where: ArrayLike | None = None,
     base: float | None = None,
     keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
 ) -> Array:
     """Jensen–Shannon divergence between the softmaxes of two arrays of logits, 0 to log 2.
 
@@ -266,6 +272,7 @@ def softmax_js_divergence(
         where: boolean, broadcast against the logits; False means that the outcome does not exist.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         One number per example: the shape of p_logits without the class axes, float32 (float64 for
@@ -286,6 +293,6 @@ def softmax_js_divergence(
     See also: `js_divergence` for probabilities, `softmax_kl_divergence`.
     """
     name = "softmax_js_divergence"
-    zp, zq, axes, kept = _pair(name, p_logits, q_logits, axis, where)
+    zp, zq, axes, kept = _pair(name, p_logits, q_logits, axis, where, axis_name)
     value = js(axes, _verdict(zp, axes, some_kept(kept, zp.shape, axes)), zp, zq)
     return finish(name, value, axes, base, keepdims)

@@ -7,11 +7,10 @@ the cost of class j is −log p_j = u_j + log1p(s), a sum of two non-negative nu
 import math
 from functools import cache
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ._blocks import Axes
+from ._blocks import Axes, across, is_sharded, local
 from ._numerics import class_sum, depth, exact_weight, largest, partition, peak
 from ._rows import RowFunction
 
@@ -23,12 +22,28 @@ def class_index(logits: Array, axes: Axes) -> Array:
 
     Floating while that is exact: XLA on the CPU compares floats faster than integers.
     """
-    sizes = [logits.shape[a] for a in axes]
-    exact = math.prod(sizes) <= 1 / jnp.finfo(logits.dtype).eps
+    inner = local(axes)
+    sizes = [logits.shape[a] for a in inner]
+    exact = class_count(logits, axes) <= 1 / jnp.finfo(logits.dtype).eps
     dtype = logits.dtype if exact else jnp.int32
     flat = jnp.arange(math.prod(sizes), dtype=dtype).reshape(sizes)
-    shape = [n if a in axes else 1 for a, n in enumerate(logits.shape)]
-    return jnp.transpose(flat, sorted(range(len(axes)), key=axes.__getitem__)).reshape(shape)
+    shape = [n if a in inner else 1 for a, n in enumerate(logits.shape)]
+    index = jnp.transpose(flat, sorted(range(len(inner)), key=inner.__getitem__)).reshape(shape)
+    if across(axes):
+        return index + first_class(logits, axes).astype(dtype)
+    # Under an explicit mesh a select wants its arguments split alike.
+    return index + jnp.zeros_like(logits, dtype) if is_sharded(logits) else index
+
+
+def class_count(logits: Array, axes: Axes) -> int:
+    """K, over all shards of the class axis."""
+    here = math.prod(logits.shape[a] for a in local(axes))
+    return here * lax.axis_size(across(axes)) if across(axes) else here
+
+
+def first_class(logits: Array, axes: Axes) -> Array:
+    """The id of the first class of this shard."""
+    return lax.axis_index(across(axes)) * math.prod(logits.shape[a] for a in local(axes))
 
 
 def is_class(ids: Array, logits: Array, axes: Axes) -> Array:
@@ -39,9 +54,14 @@ def is_class(ids: Array, logits: Array, axes: Axes) -> Array:
 
 def logit_of(logits: Array, ids: Array, axes: Axes) -> Array:
     """z_y for each row, with the class axes kept as axes of size one."""
-    if any(name is not None for name in jax.typeof(logits).sharding.spec):
+    if is_sharded(logits):
         # A gather along a sharded axis is refused; a comparison costs one sum over the shards.
         return class_sum(jnp.where(is_class(ids, logits, axes), logits, 0.0), axes)
+    if across(axes):
+        here = ids - first_class(logits, axes)
+        mine = (here >= 0) & (here < math.prod(logits.shape[a] for a in local(axes)))
+        z_y = logits.at[entries(logits, jnp.where(mine, here, 0), axes)].get()
+        return lax.psum(jnp.where(mine, z_y, 0.0), across(axes))
     return logits.at[entries(logits, ids, axes)].get(mode="promise_in_bounds")
 
 
@@ -51,7 +71,7 @@ def entries(logits: Array, ids: Array, axes: Axes) -> tuple[Array, ...]:
         lax.broadcasted_iota(ids.dtype, [n if b == a else 1 for b in range(logits.ndim)], a)
         for a, n in enumerate(logits.shape)
     ]
-    for a in reversed(axes):
+    for a in reversed(local(axes)):
         ids, where[a] = jnp.divmod(ids, logits.shape[a])
     return tuple(where)
 

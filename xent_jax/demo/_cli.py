@@ -79,6 +79,7 @@ def _fit(options: argparse.Namespace, data: Dataset) -> Fit:
             num_classes=len(data.classes),
             epochs=options.epochs,
             optimizer=options.optimizer,
+            head=options.head,
             learning_rate=options.learning_rate,
             batch_size=options.batch_size,
             l2=options.l2,
@@ -114,6 +115,7 @@ def _json(
         "options": {
             "epochs": options.epochs,
             "optimizer": options.optimizer,
+            "head": options.head,
             "learning_rate": rate,
             "batch_size": batch,
             "l2": options.l2,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._train import OPTIMIZERS, Optimizer, Params, Rows, initial_state, train_epochs
+from ._train import HEADS, OPTIMIZERS, Head, Optimizer, Params, Rows, initial_state, train_epochs
 
 BATCH_SIZE = 64
 EPOCHS = 100
@@ -42,6 +42,7 @@ def fit_softmax_classifier(
     num_classes: int | None = None,
     epochs: int = EPOCHS,
     optimizer: Optimizer = "adam",
+    head: Head = "dense",
     learning_rate: float | None = None,
     batch_size: int | None = None,
     l2: float = 0.0,
@@ -62,6 +63,8 @@ def fit_softmax_classifier(
       num_classes: by default the largest id of ``y`` and of the test ids, plus 1.
       epochs: passes over the rows; for "lbfgs" iterations, each on all rows at once.
       optimizer: "adam", "sgd" (plain gradient descent) or "lbfgs".
+      head: "dense", or "linear" for `linear_softmax_cross_entropy`, which never forms the logits
+        [N, classes]: for many classes. Both give the same result.
       learning_rate: by default 0.01 for "adam" and 0.1 for "sgd"; "lbfgs" takes none.
       batch_size: rows in a step, by default 64 and at most N; "lbfgs" takes none.
       l2: weight of the penalty on W.
@@ -83,6 +86,8 @@ def fit_softmax_classifier(
       >>> bool(history.objective[-1] < history.objective[0])
       True
     """
+    if head not in HEADS:
+        raise ValueError(f"fit_softmax_classifier: head must be one of {HEADS}, got {head!r}")
     train = _rows(x, y, "x and y")
     held_out = None if test is None else _rows(*test, "test")
     classes = _num_classes(train, held_out, num_classes)
@@ -104,6 +109,7 @@ def fit_softmax_classifier(
             learning_rate,
             l2,
             optimizer=optimizer,
+            head=head,
             batch_size=batch_size,
             epochs=length,
         )

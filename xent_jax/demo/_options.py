@@ -9,7 +9,7 @@ from typing import NoReturn
 from ._errors import DemoError
 from ._files import check_writable
 from ._fit import EPOCHS
-from ._train import OPTIMIZERS
+from ._train import HEADS, OPTIMIZERS
 
 _PLOT_FORMATS = (".png", ".svg", ".pdf")
 
@@ -46,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=OPTIMIZERS,
         default="adam",
         help="adam, sgd (plain gradient descent) or lbfgs (default %(default)s)",
+    )
+    add(
+        "--head",
+        choices=HEADS,
+        default="dense",
+        help="linear: the loss never forms the logits, as with many classes; same result "
+        "(default %(default)s)",
     )
     add(
         "--learning-rate",

@@ -12,6 +12,8 @@ import xent_jax
 
 Optimizer = Literal["adam", "sgd", "lbfgs"]
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
+Head = Literal["dense", "linear"]
+HEADS: tuple[Head, ...] = get_args(Head)
 
 # After each epoch: the objective, the training loss, and the test loss, if there is a test part.
 Losses = tuple[jax.Array, jax.Array, jax.Array]
@@ -54,7 +56,7 @@ def initial_state(
     return State(params, _optimizer(optimizer, learning_rate).init(params))
 
 
-@partial(jax.jit, static_argnames=("optimizer", "batch_size", "epochs"))
+@partial(jax.jit, static_argnames=("optimizer", "head", "batch_size", "epochs"))
 def train_epochs(
     state: State,
     train: Rows,
@@ -65,6 +67,7 @@ def train_epochs(
     l2: float,
     *,
     optimizer: Optimizer,
+    head: Head,
     batch_size: int,
     epochs: int,
 ) -> tuple[State, Losses]:
@@ -82,7 +85,7 @@ def train_epochs(
         chosen = Rows(padded.x[batch], padded.y[batch])
 
         def objective(params: Params) -> jax.Array:
-            return _mean_loss(params, chosen) + _penalty(params, l2)
+            return _mean_loss(params, chosen, head) + _penalty(params, l2)
 
         if optimizer == "lbfgs":  # its line search has been here already and kept both
             value_and_grad = optax.value_and_grad_from_state(objective)
@@ -101,15 +104,25 @@ def train_epochs(
             order = jax.random.permutation(jax.random.fold_in(key, number), rows)
         batches = jnp.pad(order, (0, missing), constant_values=rows).reshape(-1, batch_size)
         state, _ = jax.lax.scan(step, state, batches)
-        loss = _mean_loss(state.params, train)
-        held_out = jnp.zeros(0) if test is None else _mean_loss(state.params, test)[None]
+        loss = _mean_loss(state.params, train, head)
+        held_out = jnp.zeros(0) if test is None else _mean_loss(state.params, test, head)[None]
         return state, (loss + _penalty(state.params, l2), loss, held_out)
 
     state, (objectives, losses, held_out) = jax.lax.scan(epoch, state, first + jnp.arange(epochs))
     return state, (objectives, losses, held_out.ravel())
 
 
-def _mean_loss(params: Params, rows: Rows) -> jax.Array:
+def _mean_loss(params: Params, rows: Rows, head: Head) -> jax.Array:
+    if head == "linear":  # the same, without the logits [N, classes]
+        with jax.default_matmul_precision("highest"):
+            return xent_jax.linear_softmax_cross_entropy(
+                rows.x,
+                params.weights,
+                rows.y,
+                b=params.bias,
+                ignore_index=_PADDING,
+                reduction="mean",
+            )
     losses = xent_jax.softmax_cross_entropy(params.logits(rows.x), rows.y, ignore_index=_PADDING)
     return jnp.sum(losses) / jnp.sum(rows.y != _PADDING, dtype=losses.dtype)
 

@@ -1,0 +1,432 @@
+"""The linear row: the dense row of x @ w + b, chunk after chunk, under every transformation."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import xent_jax
+
+TOKENS, FEATURES, CLASSES, CHUNK = 37, 16, 101, 8
+CE, DENSE_CE = xent_jax.linear_softmax_cross_entropy, xent_jax.softmax_cross_entropy
+
+
+def draw(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def ids(seed, classes, *shape):
+    return jnp.asarray(np.random.default_rng(seed).integers(0, classes, shape), jnp.int32)
+
+
+# -- values and gradients, in every dtype and shape ------------------------------------------------
+
+SHAPES = [  # tokens, classes, features, chunk size
+    (0, 129, 64, None),
+    (1, 2, 1, None),
+    (7, 5003, 123, 3),
+    (7, 129, 64, 100),
+    (2047, 129, 64, 89),
+    pytest.param(2047, 5003, 123, 1024, marks=pytest.mark.slow),
+    pytest.param(2047, 32768, 1, None, marks=pytest.mark.slow),
+    pytest.param(7, 32768, 64, 7, marks=pytest.mark.slow),
+]
+# How far each dtype may be from the truth of its own inputs, beside what the dense row is.
+BAR = {"float32": 2e-6, "bfloat16": 1e-2, "float64": 1e-13}
+
+
+def truth(x, w, labels):
+    """Mean loss and gradients in float64 NumPy, with 1 − p as a sum."""
+    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
+    if not len(x):
+        return 0.0, np.zeros_like(x), np.zeros_like(w)
+    z = x @ w
+    rows = np.arange(len(x))
+    z -= z[rows, labels][:, None]
+    top = np.maximum(z.max(1, keepdims=True), 0.0)
+    e = np.exp(z - top)
+    e[rows, labels] = 0.0
+    others = e.sum(1, keepdims=True)
+    at_label = np.exp(-top)
+    loss = np.where(top == 0.0, np.log1p(others), top + np.log(others + at_label))
+    p = e / (others + at_label)
+    p[rows, labels] = -(others / (others + at_label))[:, 0]
+    g = p / len(x)
+    return loss.mean(), g @ w.T, x.T @ g
+
+
+def problem(kind, tokens, classes, features, dtype):
+    x, w = draw(0, tokens, features), draw(1, features, classes) / np.sqrt(features)
+    labels = ids(2, classes, tokens)
+    if kind == "zero":
+        w = 0 * w
+    if kind == "peaked":  # rows of w are the features of a token, which is sure of its label
+        x = x + np.sign(x)
+        w[:, np.asarray(labels)] = 3 * x.T
+    return jnp.asarray(x, dtype), jnp.asarray(w, dtype), labels
+
+
+@pytest.mark.parametrize("kind", ["random", "zero", "peaked"])
+@pytest.mark.parametrize("dtype", BAR)
+@pytest.mark.parametrize(("tokens", "classes", "features", "chunk"), SHAPES)
+def test_as_near_to_the_truth_as_the_dense_row(tokens, classes, features, chunk, dtype, kind):
+    with jax.enable_x64(True):
+        x, w, labels = problem(kind, tokens, classes, features, dtype)
+
+        def linear(x, w):
+            return CE(x, w, labels, reduction="mean", chunk_size=chunk)
+
+        def dense(x, w):
+            wide = jnp.float64 if dtype == "float64" else jnp.float32
+            return jnp.sum(DENSE_CE(x.astype(wide) @ w.astype(wide), labels)) / max(tokens, 1)
+
+        want = truth(x, w, np.asarray(labels))
+        loss, (dx, dw) = jax.jit(jax.value_and_grad(linear, (0, 1)))(x, w)
+        peer, (peer_dx, peer_dw) = jax.jit(jax.value_and_grad(dense, (0, 1)))(x, w)
+        assert (dx.dtype, dw.dtype) == (x.dtype, w.dtype)
+        for ours, theirs, true in zip((loss, dx, dw), (peer, peer_dx, peer_dw), want):
+            ours, theirs = (np.asarray(a, np.float64) for a in (ours, theirs))
+            scale = np.max(np.abs(true), initial=0.0)
+            error = np.max(np.abs(ours - true), initial=0.0)
+            others = np.max(np.abs(theirs - true), initial=0.0)
+            assert error <= 2 * others + BAR[dtype] * scale
+
+
+def test_a_confident_token_keeps_its_loss_and_its_gradient():
+    x, w = jnp.ones((1, 1)), jnp.array([[20.0, 0.0, 0.0, -1.0]])
+    loss, slope = jax.value_and_grad(lambda w: CE(x, w, jnp.array([0]), reduction="sum"))(w)
+    np.testing.assert_allclose([loss, -slope[0, 0]], 4.880564767e-09, rtol=2e-6)
+
+
+# -- the dense row under every transformation ------------------------------------------------------
+
+CAP = lambda z: 5 * jnp.tanh(z / 5)  # noqa: E731
+KEPT = jnp.arange(CLASSES) < 90
+
+
+def dense_loss(x, w, b, weights, z_loss=0.0, logits_fn=None, **options):
+    z = x @ w + b[None]
+    z = z if logits_fn is None else logits_fn(z)
+    loss = DENSE_CE(z, ids(9, 90, TOKENS), **options)
+    height = jax.nn.logsumexp(z, -1, where=options.get("where"))
+    return weights * (loss + z_loss * height**2)
+
+
+def linear_loss(x, w, b, weights, **options):
+    labels = ids(9, 90, TOKENS)
+    return CE(x, w, labels, b=b, weights=weights, chunk_size=CHUNK, **options)
+
+
+def few_dense(x, w, probs):
+    z = x @ w
+    rows = jnp.arange(TOKENS)[:, None]
+    return DENSE_CE(z, jnp.zeros_like(z).at[rows, ids(8, CLASSES, TOKENS, 3)].add(probs))
+
+
+def few_linear(x, w, probs, **options):
+    few = ids(8, CLASSES, TOKENS, 3)
+    return CE(x, w, few, label_probs=probs, chunk_size=CHUNK, **options)
+
+
+def two_heads(kind):
+    dense = getattr(xent_jax, f"softmax_{kind}_divergence")
+    linear = getattr(xent_jax, f"linear_softmax_{kind}_divergence")
+    return (
+        lambda x, w, v, u: dense(x @ w, v @ u),
+        functools.partial(linear, chunk_size=CHUNK),
+    )
+
+
+def statistics_dense(x, w, b):
+    z, labels = x @ w + b[None], ids(9, CLASSES, TOKENS)
+    entropy = xent_jax.softmax_entropy(z)
+    return jnp.stack([-DENSE_CE(z, labels), jax.nn.logsumexp(z, -1), entropy])
+
+
+def statistics_linear(x, w, b):
+    labels = ids(9, CLASSES, TOKENS)
+    return jnp.stack(xent_jax.linear_softmax_statistics(x, w, labels, b=b, chunk_size=CHUNK)[:3])
+
+
+X, W = draw(1, TOKENS, FEATURES), draw(2, FEATURES, CLASSES)
+B, OMEGA = draw(3, CLASSES), abs(draw(4, TOKENS))
+PROBS, V, U = abs(draw(5, TOKENS, 3)), draw(6, TOKENS, 5), draw(7, 5, CLASSES)
+FULL = (X, W, B, OMEGA)
+
+
+def options(**given):
+    return (
+        functools.partial(dense_loss, **given),
+        functools.partial(linear_loss, **given),
+        FULL,
+    )
+
+
+TABLE = {
+    "plain": options(),
+    "masked and smoothed": options(where=KEPT, label_smoothing=0.1),
+    "capped": options(logits_fn=CAP),
+    "z-loss": options(z_loss=0.01),
+    "few labels": (few_dense, few_linear, (X, W, PROBS)),
+    "kl": (*two_heads("kl"), (X, W, V, U)),
+    "js": (*two_heads("js"), (X, W, V, U)),
+    "entropy": (
+        lambda x, w: xent_jax.softmax_entropy(x @ w),
+        functools.partial(xent_jax.linear_softmax_entropy, chunk_size=CHUNK),
+        (X, W),
+    ),
+}
+TRANSFORMED = {
+    **{(name, "per token"): row for name, row in TABLE.items()},
+    **{
+        (name, "sum"): (
+            lambda *a, f=dense: jnp.sum(f(*a)),
+            functools.partial(linear, reduction="sum"),
+            arguments,
+        )
+        for name, (dense, linear, arguments) in TABLE.items()
+    },
+    ("statistics", "per token"): (statistics_dense, statistics_linear, (X, W, B)),
+}
+
+
+@pytest.mark.parametrize("case", TRANSFORMED, ids=" ".join)
+def test_agrees_with_the_dense_row_under(case):
+    """Value, reverse and forward mode, Hessian products both ways: all at once, in float64."""
+    with jax.enable_x64(True):
+        dense, linear, given = TRANSFORMED[case]
+        given = [jnp.asarray(x) for x in given]
+        steps = [jnp.asarray(draw(20 + i, *x.shape)) for i, x in enumerate(given)]
+        every = tuple(range(len(given)))
+
+        def all_of(f):
+            def bent(*a):
+                return jnp.sum(jnp.sin(f(*a)))
+
+            def along(*a):
+                slopes = jax.grad(bent, every)(*a)
+                return sum(jnp.vdot(g, s) for g, s in zip(slopes, steps))
+
+            def run(*a):
+                forward = jax.jvp(jax.grad(bent, every), a, tuple(steps))
+                return f(*a), forward, jax.grad(along, every)(*a), jax.jvp(f, a, tuple(steps))
+
+            return jax.jit(run)(*given)
+
+        for ours, theirs in zip(jax.tree.leaves(all_of(linear)), jax.tree.leaves(all_of(dense))):
+            scale = float(np.max(np.abs(theirs)))
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11 * max(scale, 1.0))
+
+
+def test_in_vmap_scan_and_checkpoint():
+    labels = ids(9, CLASSES, TOKENS)
+    batch, w = jnp.asarray([X, 2 * X], jnp.float32), jnp.asarray(W, jnp.float32)
+
+    def f(x, w):
+        return CE(x, w, labels, reduction="mean", chunk_size=CHUNK)
+
+    slopes = jax.grad(f, (0, 1))
+    one_by_one = [slopes(x, w) for x in batch]
+    together = jax.vmap(slopes, (0, None))(batch, w)
+    scanned = jax.lax.scan(lambda _, x: ((), slopes(x, w)), (), batch)[1]
+    kept = jax.vmap(jax.grad(jax.checkpoint(f), (0, 1)), (0, None))(batch, w)
+    for got in (together, scanned, kept):
+        for i, want in enumerate(one_by_one):
+            for a, b in zip(got, want, strict=True):
+                np.testing.assert_allclose(a[i], b, rtol=1e-5, atol=1e-7)
+
+
+def test_vmap_over_labels_alone():
+    labels, x, w = (
+        ids(9, CLASSES, 2, TOKENS),
+        jnp.asarray(X, jnp.float32),
+        jnp.asarray(W, jnp.float32),
+    )
+    together = jax.vmap(lambda y: CE(x, w, y, chunk_size=CHUNK))(labels)
+    for got, y in zip(together, labels, strict=True):
+        np.testing.assert_allclose(got, CE(x, w, y, chunk_size=CHUNK), rtol=1e-6)
+
+
+# -- what it costs ---------------------------------------------------------------------------------
+
+
+def lowered(f, *arguments):
+    return jax.jit(f).lower(*arguments)
+
+
+def products(f, *arguments):
+    return len(re.findall(r"stablehlo\.dot_general", lowered(f, *arguments).as_text()))
+
+
+def linear_of(reduction):
+    labels = ids(9, CLASSES, TOKENS)
+    return lambda x, w: jnp.sum(CE(x, w, labels, reduction=reduction, chunk_size=CHUNK))
+
+
+@pytest.mark.parametrize(
+    ("reduction", "wanted", "count"),
+    [("mean", (0, 1), 3), ("mean", 0, 2), ("mean", 1, 2), (None, (0, 1), 4), (None, 0, 3)],
+)
+def test_matrix_products(reduction, wanted, count):
+    """A gradient that nobody asks for is not computed."""
+    f = linear_of(reduction)
+    x, w = jnp.asarray(X, jnp.float32), jnp.asarray(W, jnp.float32)
+    assert products(f, x, w) == 1
+    assert products(jax.value_and_grad(f, wanted), x, w) == count
+
+
+def shapes_in(jaxpr):
+    for equation in jaxpr.eqns:
+        yield from (v.aval.shape for v in equation.outvars if hasattr(v.aval, "shape"))
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda p: hasattr(p, "eqns")
+        ):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from shapes_in(inner)
+
+
+def test_no_value_of_tokens_times_classes():
+    f, x, w = linear_of("mean"), jnp.asarray(X, jnp.float32), jnp.asarray(W, jnp.float32)
+    g, slopes = linear_of(None), jax.grad(linear_of("mean"), (0, 1))
+    batch = jnp.stack([x, x])
+    for traced in (
+        jax.make_jaxpr(slopes)(x, w),
+        jax.make_jaxpr(jax.grad(g, (0, 1)))(x, w),
+        jax.make_jaxpr(lambda x, w: jax.jvp(f, (x, w), (x, w)))(x, w),
+        jax.make_jaxpr(lambda x, w: jax.jvp(g, (x, w), (x, w)))(x, w),
+        jax.make_jaxpr(jax.vmap(slopes, (0, None)))(batch, w),
+    ):
+        sizes = [int(np.prod(s)) for s in shapes_in(traced.jaxpr) if CLASSES in s]
+        assert sizes and max(sizes) < TOKENS * CLASSES, max(sizes)
+
+
+@pytest.mark.parametrize("reduction", ["mean", None])
+def test_memory_at_a_large_vocabulary(reduction):
+    """The dense logits would take 2 GiB."""
+    x, w, y = (
+        jax.ShapeDtypeStruct(shape, dtype)
+        for shape, dtype in (
+            ((4096, 256), "float32"),
+            ((256, 131072), "float32"),
+            ((4096,), "int32"),
+        )
+    )
+
+    def loss(x, w, y):
+        return jnp.mean(CE(x, w, y, reduction=reduction))
+
+    compiled = lowered(jax.value_and_grad(loss, (0, 1)), x, w, y).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 300 * 2**20
+
+
+# -- edges -----------------------------------------------------------------------------------------
+
+
+def small():
+    return jnp.asarray(draw(1, 4, 3), jnp.float32), jnp.asarray(draw(2, 3, 5), jnp.float32)
+
+
+def test_what_is_left_out_is_not_seen():
+    """By weight or by ignore_index: neither in the loss nor in any gradient, not even a NaN."""
+    x, w = small()
+    dirty, labels = x.at[1].set(jnp.nan), jnp.array([0, 1, 2, 3])
+    kept = jnp.array([0, 2, 3])
+
+    def of(x, labels, **options):
+        def f(x, w):
+            return CE(x, w, labels, reduction="mean", chunk_size=3, **options)
+
+        return jax.value_and_grad(f, (0, 1))(x, w)
+
+    want, (dx, dw) = of(x[kept], labels[kept])
+    weighted = of(dirty, labels, weights=jnp.array([1.0, 0.0, 1.0, 1.0]))
+    ignored = of(x, labels.at[1].set(-100), ignore_index=-100)
+    for loss, (by_x, by_w) in (weighted, ignored):
+        np.testing.assert_allclose(loss, want, rtol=1e-6)
+        np.testing.assert_allclose(by_x[kept], dx, rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(by_w, dw, rtol=1e-5, atol=1e-8)
+        assert not by_x[1].any()
+
+
+def test_values_at_the_edges():
+    x, w = small()
+    labels = jnp.array([0, 5, -1, 4])
+    where = jnp.arange(5) < 4
+    losses = CE(x, w, labels, where=where)
+    assert np.isfinite(losses[0]) and np.isnan(losses[1:3]).all() and losses[3] == np.inf
+    assert CE(x, w, jnp.zeros(4, int), where=jnp.zeros(5, bool)).tolist() == [0.0] * 4
+    assert CE(x[:0], w, labels[:0]).shape == (0,)
+    for reduction in ("sum", "mean"):
+        assert CE(x[:0], w, labels[:0], reduction=reduction) == 0.0
+        assert CE(x, w, labels, weights=jnp.zeros(4), reduction=reduction) == 0.0
+
+
+def test_reductions():
+    x, w = small()
+    labels, weights = jnp.array([0, 1, 2, 3]), jnp.array([1.0, 2.0, 0.5, 0.0])
+    each = CE(x, w, labels)
+    np.testing.assert_allclose(CE(x, w, labels, weights=weights), weights * each, rtol=1e-6)
+    total = float(jnp.sum(weights * each))
+    got = [
+        CE(x, w, labels, weights=weights, reduction="sum"),
+        CE(x, w, labels, weights=weights, reduction="mean") * 3.5,
+        CE(x, w, labels, weights=weights, reduction="mean", normalizer=10.0) * 10,
+        CE(x, w, labels, weights=weights, reduction="sum", base=2) * np.log(2),
+    ]
+    np.testing.assert_allclose(got, total, rtol=1e-6)
+
+
+def test_the_gradient_by_a_weight_of_zero_is_the_loss():
+    x, w = small()
+    labels = jnp.array([0, 1, 2, 3])
+    slopes = jax.grad(lambda o: CE(x, w, labels, weights=o, reduction="sum"))(jnp.zeros(4))
+    np.testing.assert_allclose(slopes, CE(x, w, labels), rtol=1e-6)
+
+
+def test_statistics():
+    x, w = small()
+    labels = jnp.array([0, 1, 2, 7])
+    got = xent_jax.linear_softmax_statistics(x, w, labels, chunk_size=3)
+    z = x @ w
+    np.testing.assert_array_equal(got.argmax, jnp.argmax(z, 1))
+    np.testing.assert_array_equal(got.correct, (jnp.argmax(z, 1) == labels))
+    assert np.isnan(got.log_prob[3]) and got.argmax.dtype == jnp.int32
+    np.testing.assert_allclose(got.logsumexp, jax.nn.logsumexp(z, 1), rtol=1e-6)
+    alone = xent_jax.linear_softmax_statistics(x, w)
+    assert alone.log_prob is None and alone.correct is None
+    np.testing.assert_allclose(alone.entropy, xent_jax.softmax_entropy(z), rtol=1e-5)
+
+
+ERRORS = {
+    "features": (lambda x, w: CE(x, w.T, jnp.zeros(4, int)), r"\(4, 3\) and \(5, 3\); pass w\.T"),
+    "labels": (lambda x, w: CE(x, w, jnp.zeros(3, int)), r"labels .* \(4,\), got \(3,\)"),
+    "several": (lambda x, w: CE(x, w, jnp.zeros((4, 2), int)), "label_probs"),
+    "soft": (lambda x, w: CE(x, w, jnp.zeros((4, 5))), "integer class ids, got float32"),
+    "weights": (lambda x, w: CE(x, w, jnp.zeros(4, int), weights=jnp.ones(3)), r"weights .*\(3,\)"),
+    "reduction": (lambda x, w: CE(x, w, jnp.zeros(4, int), reduction="max"), "got 'max'"),
+    "normalizer": (lambda x, w: CE(x, w, jnp.zeros(4, int), normalizer=2.0), 'reduction="mean"'),
+    "chunk": (lambda x, w: CE(x, w, jnp.zeros(4, int), chunk_size=0), "chunk_size .* got 0"),
+    "bias": (lambda x, w: CE(x, w, jnp.zeros(4, int), b=jnp.ones(3)), r"b must .*\(5,\).*\(3,\)"),
+    "where": (lambda x, w: CE(x, w, jnp.zeros(4, int), where=jnp.ones(4, bool)), "where of shape"),
+    "z_loss": (lambda x, w: CE(x, w, jnp.zeros(4, int), z_loss=-1.0), "z_loss .* got -1.0"),
+    "logits_fn": (
+        lambda x, w: CE(x, w, jnp.zeros(4, int), logits_fn=lambda z: z.sum()),
+        r"logits_fn must map .* got float32\[\]",
+    ),
+    "heads": (
+        lambda x, w: xent_jax.linear_softmax_kl_divergence(x, w, x, w[:, :4]),
+        r"wp and wq must have the same classes",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_name_both_sides(case):
+    call, message = ERRORS[case]
+    with pytest.raises((TypeError, ValueError), match=message) as caught:
+        call(*small())
+    assert "linear_softmax" in str(caught.value)
