@@ -299,7 +299,7 @@ def chunk_size(name: str, given: Any) -> int | None:
     return operator.index(given)
 
 
-def logits_fn(name: str, given: Any, z: Array) -> None:
+def logits_fn(name: str, given: Any, z: Any) -> None:
     """Whether the function maps logits of shape z elementwise, as far as shapes can tell."""
     if given is None:
         return

@@ -21,11 +21,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from ._blocks import in_blocks
+from ._blocks import Axes, across, in_blocks
 from ._numerics import compute_dtype, widen
 from ._rows import RowFunction, instantiate
 
-_CLASSES = (1,)
 _BUDGET = 64 * 2**20
 
 
@@ -58,6 +57,7 @@ class Plan:
     rows: tuple[RowFunction, ...]
     logits_fn: Callable[[Array], Array] | None
     chunk: int
+    axes: Axes = (1,)
 
 
 def chunk_size(tokens: int, head: Head) -> int:
@@ -79,7 +79,7 @@ def _token_values(plan: Plan, heads: Any, tokens: Tokens, classes: Classes) -> t
     def values(_: Any, part: tuple[Any, Tokens]) -> tuple[Any, tuple[Array, ...]]:
         xs, here = part
         zs = [_logits(plan, classes, h._replace(x=x))[0] for h, x in zip(heads, xs, strict=True)]
-        return (), tuple(_value(row, zs, here, classes)[0] for row in plan.rows)
+        return (), tuple(_value(plan, row, zs, here, classes)[0] for row in plan.rows)
 
     return _in_chunks(plan, values, (), (_inputs(heads), tokens))[1]
 
@@ -103,14 +103,14 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
         ]
         results = []
         for row in plan.rows:
-            value, numbers = _value(row, zs, here, classes, fused=False)
+            value, numbers = _value(plan, row, zs, here, classes, fused=False)
             slopes = row.judged_slopes(
-                _CLASSES, here.verdict, value, numbers, *zs, *here.data, *classes.data
+                plan.axes, here.verdict, value, numbers, *zs, *here.data, *classes.data
             )
             of_logits = [pull(g) for pull, g in zip(pulls, slopes)]
             pairs = [*zip(of_logits, steps), *zip(slopes[len(zs) :], moving_data)]
             products = [jnp.sum(g * widen(t), 1, keepdims=True) for g, t in pairs if t is not None]
-            results.append(reduce(operator.add, products, jnp.zeros_like(value)))
+            results.append(_over_shards(plan, products, value))
         return (), tuple(results)
 
     moving_xs = tuple(_moving(t.x, wide=False) for t in moving_heads)
@@ -155,7 +155,7 @@ def weighted_sum(
 def _weighted_sum_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For speed and memory: value and gradients in one pass over the tokens.
     total, gradients = _with_gradients(plan, _wanted(tangents), *primals)
-    return total, _pairing(gradients, tangents)
+    return total, _pairing(plan, total, gradients, tangents)
 
 
 def _weigh(values: Array, weights: Array) -> Array:
@@ -169,20 +169,39 @@ def _wanted(tangents: Any) -> tuple[bool, ...]:
     return tuple(_moving(t) is not None for t in leaves)
 
 
-def _pairing(gradients: tuple[Array | None, ...], tangents: Any) -> Array:
-    """⟨gradient, tangent⟩, over the leaves that have both."""
-    leaves = jax.tree.leaves(tangents, is_leaf=lambda t: isinstance(t, SymbolicZero))
-    moving = zip(gradients, map(_moving, leaves), strict=True)
-    products = [jnp.sum(g * t) for g, t in moving if g is not None and t is not None]
-    return reduce(operator.add, products, jnp.zeros((), products[0].dtype if products else None))
+def _pairing(plan: Plan, total: Array, gradients: Any, tangents: Any) -> Array:
+    """⟨gradient, tangent⟩, over the arguments that have both."""
+
+    def products(gradients: Any, tangents: Any) -> list[Array]:
+        leaves = jax.tree.leaves(tangents, is_leaf=lambda t: isinstance(t, SymbolicZero))
+        moving = zip(gradients, map(_moving, leaves), strict=True)
+        return [jnp.sum(g * t) for g, t in moving if g is not None and t is not None]
+
+    # Every shard of the classes knows its part of each gradient, and all of that by the weights.
+    by_arguments, (by_weights,) = gradients
+    heads, weights, *others = tangents
+    parts = products(by_arguments, (heads, *others))
+    whole = products([by_weights], weights)
+    return reduce(operator.add, whole, _over_shards(plan, parts, total))
+
+
+def _over_shards(plan: Plan, parts: list[Array], like: Array) -> Array:
+    """The sum of the parts, over the shards of the classes too."""
+    if not parts:
+        return jnp.zeros_like(like)
+    total = reduce(operator.add, parts)
+    return jax.lax.psum(total, across(plan.axes)) if across(plan.axes) else total
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _with_gradients(
     plan: Plan, wanted: tuple[bool, ...], heads: Any, weights: Array, tokens: Tokens,
     classes: Classes,
-) -> tuple[Array, tuple[Array | None, ...]]:  # fmt: skip
-    """The weighted sum, and its gradients by the wanted leaves of the arguments (else None)."""
+) -> tuple[Array, Any]:  # fmt: skip
+    """The weighted sum, and its gradients by the wanted leaves of the arguments (else None):
+
+    by heads, tokens and classes, and apart from them by the weights.
+    """
     return _sum_and_gradients(plan, wanted, heads, weights, tokens, classes, True)
 
 
@@ -191,16 +210,17 @@ def _with_gradients_jvp(plan: Plan, wanted: Any, primals: Any, tangents: Any) ->
     # The sum moves by the gradients that do not cancel; the gradients as their formula does.
     result = _with_gradients(plan, wanted, *primals)
     slopes = _with_gradients(plan, _wanted(tangents), *primals)[1]
+    moved_sum = _pairing(plan, result[0], slopes, tangents)
     full = jax.tree.map(instantiate, primals, tangents)
     plain = partial(_sum_and_gradients, plan, wanted, fused=False)
     moved = jax.jvp(plain, primals, full)[1][1]
-    return result, (_pairing(slopes, tangents), moved)
+    return result, (moved_sum, moved)
 
 
 def _sum_and_gradients(
     plan: Plan, wanted: tuple[bool, ...], heads: Any, weights: Array, tokens: Tokens,
     classes: Classes, fused: bool,
-) -> tuple[Array, tuple[Array | None, ...]]:  # fmt: skip
+) -> tuple[Array, Any]:  # fmt: skip
     arguments = (heads, weights, tokens, classes)
     flags = jax.tree.unflatten(jax.tree.structure(arguments), wanted)
     want_heads, want_weights, want_tokens, _ = flags
@@ -211,10 +231,10 @@ def _sum_and_gradients(
         zs, pulls = zip(
             *(_logits(plan, classes, h._replace(x=x)) for h, x in zip(heads, xs, strict=True))
         )
-        value, numbers = _value(row, zs, here, classes, fused)
+        value, numbers = _value(plan, row, zs, here, classes, fused)
         left_out = weight == 0.0
         slopes = row.judged_slopes(
-            _CLASSES, here.verdict, value, numbers, *zs, *here.data, *classes.data
+            plan.axes, here.verdict, value, numbers, *zs, *here.data, *classes.data
         )
         slopes = [jnp.where(left_out, 0.0, weight * g) for g in slopes]
         dxs, new_sums = [], []
@@ -236,7 +256,9 @@ def _sum_and_gradients(
         return new_sums, (value[:, 0], dxs, of_data)
 
     def zeros(x: Array | None, want: bool | None) -> Array | None:
-        return jnp.zeros(x.shape, compute_dtype(x)) if x is not None and want else None
+        if x is None or not want:
+            return None
+        return _varying(jnp.zeros(x.shape, compute_dtype(x)), arguments)
 
     sums = [(zeros(h.w, w.w), zeros(h.b, w.b)) for h, w in zip(heads, want_heads, strict=True)]
     if not fused:
@@ -245,9 +267,18 @@ def _sum_and_gradients(
         plan, step, sums, (_inputs(heads), weights[:, None], tokens)
     )
     by_heads = tuple(Head(dx, dw, db) for dx, (dw, db) in zip(dxs, sums, strict=True))
-    by_weights = values if want_weights else None
-    gradients = (by_heads, by_weights, Tokens(None, tuple(of_data)), _nothing(classes))  # type: ignore[arg-type]
-    return _weigh(values, weights), _leaves_like(arguments, gradients)
+    by_arguments = (by_heads, Tokens(None, tuple(of_data)), _nothing(classes))  # type: ignore[arg-type]
+    gradients = _leaves_like((heads, tokens, classes), by_arguments)
+    return _weigh(values, weights), (gradients, (values if want_weights else None,))
+
+
+def _varying(x: Array, like: Any) -> Array:
+    """x, typed as varying over the mesh axes over which anything in `like` does (in shard_map)."""
+    axes = frozenset().union(
+        *(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(like))
+    )
+    missing = tuple(axes - jax.typeof(x).manual_axis_type.varying)
+    return jax.lax.pcast(x, missing, to="varying") if missing else x
 
 
 def _nothing(tree: Any) -> Any:
@@ -288,10 +319,10 @@ def _logits(plan: Plan, classes: Classes, head: Head) -> tuple[Array, Callable[[
 
 
 def _value(
-    row: RowFunction, zs: Any, here: Tokens, classes: Classes, fused: bool = True
+    plan: Plan, row: RowFunction, zs: Any, here: Tokens, classes: Classes, fused: bool = True
 ) -> tuple[Array, Any]:
     data = (here.verdict, *zs, *here.data, *classes.data)
-    return in_blocks(row.judged, _CLASSES, *data) if fused else row.judged(_CLASSES, *data)
+    return in_blocks(row.judged, plan.axes, *data) if fused else row.judged(plan.axes, *data)
 
 
 def _in_chunks(

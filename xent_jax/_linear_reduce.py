@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from . import _checks as check
-from ._conventions import in_base
+from ._blocks import Axes, across
+from ._conventions import in_base, some_kept
 from ._linear_chunks import Classes, Head, Plan, Tokens, chunk_size, token_values, weighted_sum
 from ._numerics import compute_dtype, widen
 from ._rows import RowFunction
@@ -24,6 +25,7 @@ class Options(NamedTuple):
     logits_fn: Any
     base: Any
     chunk_size: Any
+    axis_name: Any
 
 
 class Batch(NamedTuple):
@@ -32,10 +34,17 @@ class Batch(NamedTuple):
     heads: tuple[Head, ...]
     shape: tuple[int, ...]
     kept: Array | None
+    axes: Axes
 
     @property
     def dtype(self) -> Any:
         return compute_dtype(self.heads[0].x)
+
+    @property
+    def classes(self) -> int:
+        """K, over all shards of the classes."""
+        here = self.heads[0].w.shape[1]
+        return here * lax.axis_size(across(self.axes)) if across(self.axes) else here
 
 
 def batch(name: str, arguments: Any, given: Any, options: Options) -> Batch:
@@ -56,7 +65,7 @@ def batch(name: str, arguments: Any, given: Any, options: Options) -> Batch:
     if kept is not None:
         kept = check.mask(name, arguments[0][1], kept, jnp.empty(classes))
         kept = jnp.broadcast_to(kept, (classes,))
-    return Batch(tuple(heads), shape, kept)
+    return Batch(tuple(heads), shape, kept, (1, *check.mesh_axes(name, options.axis_name)))
 
 
 def verdicts(where: Batch, counted: Array | None = None, valid: Array | None = None) -> Array:
@@ -67,7 +76,8 @@ def verdicts(where: Batch, counted: Array | None = None, valid: Array | None = N
     if counted is not None:
         verdict = jnp.where(counted.reshape(-1), verdict, 0.0)
     if where.kept is not None:
-        verdict = jnp.where(jnp.any(where.kept), verdict, 0.0)
+        some: Any = some_kept(where.kept[None], (1, where.kept.size), where.axes)
+        verdict = jnp.where(jnp.ravel(some), verdict, 0.0)
     return verdict
 
 
@@ -76,7 +86,7 @@ def plan(name: str, here: Batch, rows: tuple[RowFunction, ...], options: Options
     if chunk is None:
         chunk = min(chunk_size(h.x.shape[0], h) for h in here.heads)
         chunk = max(1, chunk // len(here.heads))
-    return Plan(rows, options.logits_fn, chunk)
+    return Plan(rows, options.logits_fn, chunk, here.axes)
 
 
 def reduced(

@@ -5,11 +5,11 @@ from functools import cache
 import jax.numpy as jnp
 from jax import Array
 
-from ._blocks import Axes
+from ._blocks import Axes, across, local
 from ._numerics import class_max, depth, exact_weight, partition, peak
 from ._rows import RowFunction
 from ._softmax_entropy import entropy as entropy_row
-from ._softmax_labels import at_class, entries, under_target
+from ._softmax_labels import at_class, class_index, entries, first_class, under_target
 
 
 def _logsumexp(axes: Axes, z: Array, *_: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -50,8 +50,11 @@ first_largest = RowFunction(
 
 
 def _first_largest(axes: Axes, z: Array) -> Array:
-    index = jnp.argmax(z, axis=axes[0], keepdims=True).astype(z.dtype)
-    return jnp.where(jnp.isnan(class_max(z, axes)), jnp.nan, index)
+    index = class_index(z, axes).astype(z.dtype)
+    highest = class_max(z, axes)
+    # −max(−index) over the classes that attain the maximum: it reduces over shards as well.
+    first = -class_max(jnp.where(z == highest, -index, -jnp.inf), axes)
+    return jnp.where(jnp.isnan(highest), jnp.nan, first)
 
 
 def _negative(value: Array, numbers: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
@@ -63,17 +66,27 @@ def under_few(smoothing: float) -> RowFunction:
     """(axes, verdict, logits, probs, ids, share) → cross entropy under k classes per row."""
     dense = under_target("soft", smoothing)
 
+    def place(axes: Axes, z: Array, ids: Array) -> tuple[Array, ...]:
+        """Where the ids stand in the logits; beyond their end if on another shard."""
+        if across(axes):
+            classes, ids = z.shape[local(axes)[0]], ids - first_class(z, axes)
+            ids = jnp.where((ids >= 0) & (ids < classes), ids, classes)
+        where = list(entries(z, jnp.zeros_like(ids), axes))
+        where[local(axes)[0]] = ids
+        return tuple(where)
+
     def spread(axes: Axes, z: Array, probs: Array, ids: Array) -> Array:
-        return jnp.zeros_like(z).at[entries(z, ids, axes)].add(probs)
+        return jnp.zeros_like(z).at[place(axes, z, ids)].add(probs, mode="drop")
 
     def formula(axes: Axes, z: Array, probs: Array, ids: Array, share: Array):
         value, numbers = dense.formula(axes, z, spread(axes, z, probs, ids), share)
         # Two entries of one class could hide a negative probability.
-        return jnp.where(class_max(-probs, axes) > 0.0, jnp.nan, value), numbers
+        lowest = jnp.min(probs, axis=local(axes), keepdims=True)
+        return jnp.where(lowest < 0.0, jnp.nan, value), numbers
 
     def slopes(axes: Axes, numbers, z: Array, probs: Array, ids: Array, share: Array):
         by_z, by_labels = dense.slopes(axes, numbers, z, spread(axes, z, probs, ids), share)
-        return by_z, by_labels.at[entries(z, ids, axes)].get()
+        return by_z, by_labels.at[place(axes, z, ids)].get(mode="fill", fill_value=0.0)
 
     return RowFunction(formula, slopes)
 

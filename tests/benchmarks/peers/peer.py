@@ -33,10 +33,11 @@ class Peer:
 
     def bind(self, function: str, arrays: tuple[Any, ...], wrt: tuple[int, ...] = ()) -> Bound:
         """The values of all rows; with `wrt`, the mean value and its gradients instead."""
-        compiled = jax.jit(with_gradients(self.forms[function], wrt)).lower(*arrays).compile()
-        memory = compiled.memory_analysis()
+        # Called as users call it: an executable of its own would take a slower way in.
+        jitted = jax.jit(with_gradients(self.forms[function], wrt))
+        memory = jitted.lower(*arrays).compile().memory_analysis()
         return Bound(
-            lambda: jax.block_until_ready(compiled(*arrays)),
+            lambda: jax.block_until_ready(jitted(*arrays)),
             None if memory is None else memory.temp_size_in_bytes,
         )
 
