@@ -10,6 +10,7 @@ and every order, in one of two forms:
   computes the logits again, four matrix products in all.
 """
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from ._blocks import Axes, across, in_blocks
+from ._blocks import Axes, across, in_blocks, is_sharded
 from ._numerics import compute_dtype, widen
 from ._rows import RowFunction, instantiate
 
@@ -65,6 +68,14 @@ def chunk_size(tokens: int, head: Head) -> int:
     features, classes = head.w.shape
     budget = max(_BUDGET // (4 * max(classes, 1)), features // 4, 1)
     return max(1, min(tokens, budget))
+
+
+def shards_of_tokens(x: Array) -> int:
+    """Over how many devices an explicit mesh splits the tokens: a chunk is a multiple of that."""
+    sharding = jax.typeof(x).sharding
+    names = sharding.spec[0]
+    names = (names,) if isinstance(names, str) else names or ()
+    return math.prod(sharding.mesh.shape[name] for name in names)
 
 
 def token_values(
@@ -258,7 +269,7 @@ def _sum_and_gradients(
     def zeros(x: Array | None, want: bool | None) -> Array | None:
         if x is None or not want:
             return None
-        return _varying(jnp.zeros(x.shape, compute_dtype(x)), arguments)
+        return _varying(jnp.zeros_like(x, compute_dtype(x)), arguments)
 
     sums = [(zeros(h.w, w.w), zeros(h.b, w.b)) for h, w in zip(heads, want_heads, strict=True)]
     if not fused:
@@ -292,9 +303,18 @@ def _leaves_like(arguments: Any, gradients: Any) -> tuple[Array | None, ...]:
 
 
 def _product(a: Array, b: Array, contracting: Any) -> Array:
-    """A matrix product that adds up in the dtype of computation."""
+    """A matrix product that adds up in the dtype of computation, split as its factors are."""
+    out_sharding = None
+    if is_sharded(a, b):  # under an explicit mesh, where a sum over shards wants to be asked for
+        (kept_a,), (kept_b,) = ({0, 1} - {c} for (c,) in contracting)
+        split, mesh = jax.typeof(a).sharding.spec[kept_a], jax.typeof(a).sharding.mesh
+        out_sharding = NamedSharding(mesh, P(split, jax.typeof(b).sharding.spec[kept_b]))
     return jax.lax.dot_general(
-        a, b, (contracting, ((), ())), preferred_element_type=compute_dtype(a)
+        a,
+        b,
+        (contracting, ((), ())),
+        preferred_element_type=compute_dtype(a),
+        out_sharding=out_sharding,
     )
 
 
@@ -330,7 +350,8 @@ def _in_chunks(
 ) -> tuple[Any, Any]:
     """jax.lax.scan of step over chunks of the tokens; the last one is filled up with left-out ones.
 
-    A filler token is all zeros: its verdict and its weight leave it out.
+    A filler token is all zeros: its verdict and its weight leave it out. Chunk c takes the tokens
+    c, c + count, …, so that every chunk is split over devices as the tokens are.
     """
     tokens = jax.tree.leaves(parts)[0].shape[0]
     if tokens <= plan.chunk:
@@ -341,8 +362,12 @@ def _in_chunks(
     def split(x: Array) -> Array:
         if fill:
             x = jnp.pad(x, [(0, fill)] + [(0, 0)] * (x.ndim - 1))
-        return x.reshape(count, plan.chunk, *x.shape[1:])
+        return jnp.swapaxes(x.reshape(plan.chunk, count, *x.shape[1:]), 0, 1)
 
     carry, results = jax.lax.scan(step, carry, jax.tree.map(split, parts))
-    join = lambda x: x.reshape(-1, *x.shape[2:])[:tokens]  # noqa: E731
+
+    def join(x: Array) -> Array:
+        whole = jnp.swapaxes(x, 0, 1).reshape(count * plan.chunk, *x.shape[2:])
+        return whole[:tokens] if fill else whole
+
     return carry, jax.tree.map(join, results)

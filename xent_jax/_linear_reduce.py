@@ -10,7 +10,16 @@ from jax import Array, lax
 from . import _checks as check
 from ._blocks import Axes, across
 from ._conventions import in_base, some_kept
-from ._linear_chunks import Classes, Head, Plan, Tokens, chunk_size, token_values, weighted_sum
+from ._linear_chunks import (
+    Classes,
+    Head,
+    Plan,
+    Tokens,
+    chunk_size,
+    shards_of_tokens,
+    token_values,
+    weighted_sum,
+)
 from ._numerics import compute_dtype, widen
 from ._rows import RowFunction
 
@@ -86,7 +95,8 @@ def plan(name: str, here: Batch, rows: tuple[RowFunction, ...], options: Options
     if chunk is None:
         chunk = min(chunk_size(h.x.shape[0], h) for h in here.heads)
         chunk = max(1, chunk // len(here.heads))
-    return Plan(rows, options.logits_fn, chunk, here.axes)
+    shards = shards_of_tokens(here.heads[0].x)
+    return Plan(rows, options.logits_fn, -(-chunk // shards) * shards, here.axes)
 
 
 def reduced(
