@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -23,12 +24,17 @@ print(*(set(sys.modules) - before))
 
 
 @pytest.fixture(scope="module")
-def imports():
-    """Three times: the modules that `import xent_jax` adds to `import jax`, and the seconds."""
+def imports(tmp_path_factory):
+    """Three times: the modules that `import xent_jax` adds to `import jax`, and the seconds.
+
+    With bytecode, as an installed package has it: the first run writes it, the others read it.
+    """
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("bytecode"))}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     runs = []
     for _ in range(3):
         command = [sys.executable, "-X", "importtime", "-c", CODE]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         (cumulative,) = re.findall(r"\| +(\d+) \| xent_jax$", done.stderr, re.MULTILINE)
         runs.append((set(done.stdout.split()), int(cumulative) / 1e6))
     return runs

@@ -193,7 +193,14 @@ TRANSFORMED = {
 }
 
 
-@pytest.mark.parametrize("case", TRANSFORMED, ids=" ".join)
+QUICK = {("plain", "per token"), ("few labels", "sum"), ("kl", "sum"), ("capped", "per token")}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in TRANSFORMED],
+    ids=" ".join,
+)
 def test_agrees_with_the_dense_row_under(case):
     """Value, reverse and forward mode, Hessian products both ways: all at once, in float64."""
     with jax.enable_x64(True):
@@ -330,7 +337,8 @@ def small():
     return jnp.asarray(draw(1, 4, 3), jnp.float32), jnp.asarray(draw(2, 3, 5), jnp.float32)
 
 
-def test_what_is_left_out_is_not_seen():
+@pytest.mark.parametrize("reduction", ["mean", None])
+def test_what_is_left_out_is_not_seen(reduction):
     """By weight or by ignore_index: neither in the loss nor in any gradient, not even a NaN."""
     x, w = small()
     dirty, labels = x.at[1].set(jnp.nan), jnp.array([0, 1, 2, 3])
@@ -338,13 +346,13 @@ def test_what_is_left_out_is_not_seen():
 
     def of(x, labels, **options):
         def f(x, w):
-            return CE(x, w, labels, reduction="mean", chunk_size=3, **options)
+            return jnp.sum(CE(x, w, labels, reduction=reduction, chunk_size=3, **options))
 
         return jax.value_and_grad(f, (0, 1))(x, w)
 
     want, (dx, dw) = of(x[kept], labels[kept])
     weighted = of(dirty, labels, weights=jnp.array([1.0, 0.0, 1.0, 1.0]))
-    ignored = of(x, labels.at[1].set(-100), ignore_index=-100)
+    ignored = of(dirty, labels.at[1].set(-100), ignore_index=-100)
     for loss, (by_x, by_w) in (weighted, ignored):
         np.testing.assert_allclose(loss, want, rtol=1e-6)
         np.testing.assert_allclose(by_x[kept], dx, rtol=1e-5, atol=1e-8)
@@ -380,11 +388,45 @@ def test_reductions():
     np.testing.assert_allclose(got, total, rtol=1e-6)
 
 
-def test_the_gradient_by_a_weight_of_zero_is_the_loss():
+@pytest.mark.parametrize("reduction", ["sum", None])
+def test_the_gradient_by_a_weight_of_zero_is_the_loss(reduction):
     x, w = small()
     labels = jnp.array([0, 1, 2, 3])
-    slopes = jax.grad(lambda o: CE(x, w, labels, weights=o, reduction="sum"))(jnp.zeros(4))
+
+    def total(weights):
+        return jnp.sum(CE(x, w, labels, weights=weights, reduction=reduction))
+
+    slopes = jax.grad(total)(jnp.zeros(4))
     np.testing.assert_allclose(slopes, CE(x, w, labels), rtol=1e-6)
+
+
+def test_fewer_than_k_labels():
+    """Ignored ids and masked classes of a teacher count nothing; ignored ids alone: left out."""
+    x, w = small()
+    few = jnp.array([[0, -1], [1, 2], [3, 4], [-1, -1]])
+    probs, where = jnp.array([[1.0, 0.7], [0.5, 0.5], [1.0, 0.0], [0.5, 0.5]]), jnp.arange(5) < 4
+
+    def losses(probs):
+        return CE(x, w, few, label_probs=probs, ignore_index=-1, where=where, chunk_size=3)
+
+    soft = jnp.zeros((4, 5)).at[0, 0].set(1).at[1, 1:3].set(0.5).at[2, 3].set(1)
+    np.testing.assert_allclose(losses(probs), DENSE_CE(x @ w, soft, where=where[None]), rtol=1e-5)
+    slopes = jax.grad(lambda p: losses(p).sum())(probs)
+    ignored = [slopes[0, 1], slopes[2, 1], *slopes[3]]
+    assert losses(probs)[3] == 0.0 and ignored == [0.0] * 4 and np.isfinite(slopes).all()
+
+
+def test_mixed_dtypes_meet_in_float32():
+    x, w = small()
+    labels = jnp.array([0, 1, 2, 3])
+    narrow = jnp.bfloat16
+    for got in (
+        CE(x.astype(narrow), w, labels),
+        CE(x, w, labels, b=jnp.zeros(5, narrow), weights=jnp.ones(4, narrow)),
+        CE(x.astype(narrow), w.astype(narrow), labels, b=jnp.zeros(5)),
+    ):
+        np.testing.assert_allclose(got, CE(x, w, labels), rtol=5e-2)
+        assert got.dtype == jnp.float32
 
 
 def test_statistics():
@@ -396,6 +438,8 @@ def test_statistics():
     np.testing.assert_array_equal(got.correct, (jnp.argmax(z, 1) == labels))
     assert np.isnan(got.log_prob[3]) and got.argmax.dtype == jnp.int32
     np.testing.assert_allclose(got.logsumexp, jax.nn.logsumexp(z, 1), rtol=1e-6)
+    nowhere = xent_jax.linear_softmax_statistics(x, w, labels, where=jnp.zeros(5, bool))
+    assert not nowhere.correct.any()
     alone = xent_jax.linear_softmax_statistics(x, w)
     assert alone.log_prob is None and alone.correct is None
     np.testing.assert_allclose(alone.entropy, xent_jax.softmax_entropy(z), rtol=1e-5)
@@ -411,7 +455,15 @@ ERRORS = {
     "normalizer": (lambda x, w: CE(x, w, jnp.zeros(4, int), normalizer=2.0), 'reduction="mean"'),
     "chunk": (lambda x, w: CE(x, w, jnp.zeros(4, int), chunk_size=0), "chunk_size .* got 0"),
     "bias": (lambda x, w: CE(x, w, jnp.zeros(4, int), b=jnp.ones(3)), r"b must .*\(5,\).*\(3,\)"),
-    "where": (lambda x, w: CE(x, w, jnp.zeros(4, int), where=jnp.ones(4, bool)), "where of shape"),
+    "where": (lambda x, w: CE(x, w, jnp.zeros(4, int), where=jnp.ones(4, bool)), "one boolean per"),
+    "few": (
+        lambda x, w: CE(x, w, jnp.zeros((4, 0), int), label_probs=jnp.zeros((4, 0))),
+        "give k ids per token",
+    ),
+    "scalar": (
+        lambda x, w: CE(x, w, jnp.zeros(4, int), reduction="mean", normalizer=jnp.ones(4)),
+        r"normalizer must be one number, got shape \(4,\)",
+    ),
     "z_loss": (lambda x, w: CE(x, w, jnp.zeros(4, int), z_loss=-1.0), "z_loss .* got -1.0"),
     "logits_fn": (
         lambda x, w: CE(x, w, jnp.zeros(4, int), logits_fn=lambda z: z.sum()),

@@ -255,7 +255,7 @@ def head(
             f"{name}: {w_name} of shape {w.shape} has no classes; "
             "a distribution needs at least one."
         )
-    common = jnp.promote_types(x.dtype, w.dtype)
+    common = _common(x, w)
     x, w = x.astype(common), w.astype(common)
     if b is None:
         return x, w, None
@@ -265,7 +265,32 @@ def head(
             f"{name}: {b_name} must hold one number per class, {w.shape[1:]} for {w_name} of shape "
             f"{w.shape}, got {b.shape}."
         )
-    return x, w, b.astype(jnp.promote_types(b.dtype, common))
+    return x, w, b
+
+
+def _common(x: Array, w: Array) -> Any:
+    """The dtype of both, or the one that holds both."""
+    if x.dtype == w.dtype:
+        return x.dtype
+    return jnp.float64 if jnp.float64 in (x.dtype, w.dtype) else jnp.float32
+
+
+def scalar(name: str, argument: str, x: Any) -> Array:
+    x = real_array(name, argument, x)
+    if x.shape:
+        raise ValueError(f"{name}: {argument} must be one number, got shape {x.shape}.")
+    return x
+
+
+def class_mask(name: str, where: Any, classes: int) -> Array:
+    """where as one boolean per class."""
+    where = jnp.asarray(where)
+    if where.dtype != jnp.bool_ or where.shape != (classes,):
+        raise (ValueError if where.dtype == jnp.bool_ else TypeError)(
+            f"{name}: where must hold one boolean per class, shape ({classes},), "
+            f"got {where.dtype} of shape {where.shape}; tokens are left out by weights."
+        )
+    return where
 
 
 def per_token(name: str, argument: str, x: Any, shape: tuple[int, ...]) -> Array:
@@ -328,10 +353,10 @@ def z_loss(name: str, given: Any) -> float:
 
 
 def token_labels(name: str, labels: Array, tokens: tuple[int, ...], few: tuple[int, ...]) -> None:
-    if labels.shape == (*tokens, *few):
+    if labels.shape == (*tokens, *few) and few != (0,):
         return
-    expected = f"{tokens}" if not few else f"(*{tokens}, k)"
-    hint = "give one id per token"
+    expected = f"{tokens}" if not few else f"({', '.join(map(str, tokens))}, k)"
+    hint = "give k ids per token, with as many label_probs" if few else "give one id per token"
     if not few and labels.shape[:-1] == tokens:
         hint = "several ids per token need label_probs, their probabilities"
     raise ValueError(

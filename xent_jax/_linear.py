@@ -22,7 +22,7 @@ from ._linear_rows import (
 from ._numerics import class_sum
 from ._softmax_divergence import js, kl
 from ._softmax_entropy import entropy
-from ._softmax_labels import at_class, under_target
+from ._softmax_labels import at_class, logit_of, under_target
 
 _STATIC = ("reduction", "logits_fn", "base", "chunk_size", "axis_name")
 
@@ -58,7 +58,7 @@ def linear_softmax_cross_entropy(
         w: (D, K), for instance `embedding.T` of a tied embedding: no copy is made.
         labels: integers (...), the class ids; or (..., k) with `label_probs`.
         label_probs: (..., k), the probability of each of k classes per token (a top-k teacher);
-            what a class is not named in counts 0.
+            a class that is not named counts 0, and so does one that `where` masks.
         b: (K,), added to the logits.
         where: boolean (K,); False means that the class does not exist (a padded vocabulary).
         weights: (...), multiplies the loss of each token; 0 skips one.
@@ -69,7 +69,8 @@ def linear_softmax_cross_entropy(
         label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/K, K the number of classes
             that `where` keeps.
         z_loss: adds z_loss·(log Σ e^z)² to the loss of each token (in nats, before `base`).
-        ignore_index: the id of tokens to leave out: loss 0 and gradient 0.
+        ignore_index: the id of tokens to leave out: loss 0 and gradient 0; of several ids per
+            token it leaves out that one, such as the padding of fewer than k.
         logits_fn: any differentiable elementwise map of the logits, such as
             `lambda z: 30 * jnp.tanh(z / 30)`; it must not close over traced values.
         base: unit of the result, None for nats, 2 for bits.
@@ -112,6 +113,8 @@ def linear_softmax_cross_entropy(
         check.same_shape(name, "labels", jnp.asarray(labels), "label_probs", probs)
         probs = probs.reshape(ids.shape)
         check.probabilities(name, "label_probs", probs)
+        named = _named(here, jnp.asarray(labels).reshape(ids.shape), ids, ignore_index)
+        probs = jnp.where(named, probs, jnp.zeros((), probs.dtype))
         if here.dtype == jnp.float64:
             probs = probs.astype(jnp.float64)
         row, data = under_few(smoothing), (probs, ids)
@@ -139,13 +142,27 @@ def _ids(
     classes = here.classes
     ids = labels.reshape(math.prod(here.shape), *few)
     ids = ids if few else ids[:, None]
-    counted = None
+    in_range, counted = (ids >= 0) & (ids <= classes - 1), None
+    valid = in_range
     if ignore_index is not None:
-        counted = jnp.all(check.differs(ids, ignore_index), 1)
-    valid = jnp.all((ids >= 0) & (ids <= classes - 1), 1)
-    check.ids_in_range(name, valid if counted is None else valid | ~counted, classes)
-    ids = jnp.where(valid[:, None], ids, 0).astype(jnp.int32)
-    return ids, counted, valid
+        named = check.differs(ids, ignore_index)
+        valid, counted = in_range | ~named, jnp.any(named, 1)
+    valid = jnp.all(valid, 1)
+    check.ids_in_range(name, valid, classes)
+    return jnp.where(in_range, ids, 0).astype(jnp.int32), counted, valid
+
+
+def _named(here: Batch, given: Array, ids: Array, ignore_index: int | None) -> Array:
+    """Which of a token's ids count: not those that are ignored, nor classes that do not exist."""
+    named = jnp.ones(ids.shape, bool)
+    if ignore_index is not None:
+        named = check.differs(given, ignore_index)
+    if here.kept is not None:
+        kept = jnp.broadcast_to(here.kept[None], (ids.shape[0], here.kept.size))
+        each = jnp.split(ids, ids.shape[1], 1)
+        exists = [logit_of(kept.astype(here.dtype), y, here.axes) for y in each]
+        named &= jnp.concatenate(exists, 1) > 0.0
+    return named
 
 
 def _uniform(here: Batch) -> Array:
@@ -321,7 +338,15 @@ def linear_softmax_js_divergence(
 
 
 class LinearSoftmaxStatistics(NamedTuple):
-    """What `linear_softmax_statistics` knows of each token; None for what needs labels."""
+    """What `linear_softmax_statistics` tells of each token.
+
+    Without labels `log_prob` and `correct` are None.
+
+    Example:
+        >>> found = LinearSoftmaxStatistics(None, 0.0, 0.0, 0, None)
+        >>> found._fields
+        ('log_prob', 'logsumexp', 'entropy', 'argmax', 'correct')
+    """
 
     log_prob: Array | None
     logsumexp: Array
@@ -394,5 +419,6 @@ def linear_softmax_statistics(
     if ids is None or valid is None:
         return LinearSoftmaxStatistics(None, height, spread, index, None)
     certain = in_base(name, jnp.where(valid, values[3], jnp.nan), base).reshape(here.shape)
-    correct = (index == ids.reshape(here.shape)) & valid.reshape(here.shape)
+    defined = valid & ~jnp.isnan(values[2]) & (tokens.verdict[:, 0] != 0.0)
+    correct = (index == ids.reshape(here.shape)) & defined.reshape(here.shape)
     return LinearSoftmaxStatistics(certain, height, spread, index, correct)

@@ -159,7 +159,7 @@ def weighted_sum(
 ) -> Array:
     """Σ weight · value over the tokens, of the one row function of the plan. Weights: (tokens,)."""
     (values,) = token_values(plan, heads, tokens, classes)
-    return _weigh(values, weights)
+    return jnp.sum(weights * unless_left_out(values, weights))
 
 
 @partial(weighted_sum.defjvp, symbolic_zeros=True)
@@ -169,9 +169,9 @@ def _weighted_sum_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Array, A
     return total, _pairing(plan, total, gradients, tangents)
 
 
-def _weigh(values: Array, weights: Array) -> Array:
-    """Σ weight · value, where a weight of 0 leaves out even an infinite value."""
-    return jnp.sum(jnp.where(weights == 0.0, 0.0, weights * values))
+def unless_left_out(values: Array, weights: Array) -> Array:
+    """The values, 0 for those that are not finite and have weight 0: 0·inf would be NaN."""
+    return jnp.where((weights == 0.0) & ~jnp.isfinite(values), 0.0, values)
 
 
 def _wanted(tangents: Any) -> tuple[bool, ...]:
@@ -256,9 +256,7 @@ def _sum_and_gradients(
             cast = g.astype(head.w.dtype)
             dxs.append(_product(cast, head.w, ((1,), (1,))) if want.x else None)
             if want.w:
-                # What is left out is not to be seen, not even a NaN.
-                seen = jnp.where(left_out, jnp.zeros((), x.dtype), x)
-                dw = dw + _product(seen, cast, ((0,), (0,)))
+                dw = dw + _product(x, cast, ((0,), (0,)))
             if want.b:
                 db = db + jnp.sum(g, 0)
             new_sums.append((dw, db))
@@ -280,7 +278,8 @@ def _sum_and_gradients(
     by_heads = tuple(Head(dx, dw, db) for dx, (dw, db) in zip(dxs, sums, strict=True))
     by_arguments = (by_heads, Tokens(None, tuple(of_data)), _nothing(classes))  # type: ignore[arg-type]
     gradients = _leaves_like((heads, tokens, classes), by_arguments)
-    return _weigh(values, weights), (gradients, (values if want_weights else None,))
+    values = unless_left_out(values, weights)
+    return jnp.sum(weights * values), (gradients, (values if want_weights else None,))
 
 
 def _varying(x: Array, like: Any) -> Array:

@@ -18,9 +18,10 @@ from ._linear_chunks import (
     chunk_size,
     shards_of_tokens,
     token_values,
+    unless_left_out,
     weighted_sum,
 )
-from ._numerics import compute_dtype, widen
+from ._numerics import compute_dtype
 from ._rows import RowFunction
 
 
@@ -72,8 +73,7 @@ def batch(name: str, arguments: Any, given: Any, options: Options) -> Batch:
     check.logits_fn(name, options.logits_fn, logits)
     kept = options.where
     if kept is not None:
-        kept = check.mask(name, arguments[0][1], kept, jnp.empty(classes))
-        kept = jnp.broadcast_to(kept, (classes,))
+        kept = check.class_mask(name, kept, classes)
     return Batch(tuple(heads), shape, kept, (1, *check.mesh_axes(name, options.axis_name)))
 
 
@@ -114,20 +114,25 @@ def reduced(
     tokens, classes = Tokens(verdict[:, None], data), Classes(here.kept, of_classes)
     weights = jnp.where(verdict == 0.0, 0.0, jnp.ones((), here.dtype))
     if options.weights is not None:
-        given = check.per_token(name, "weights", options.weights, here.shape)
-        given = given.reshape(-1).astype(jnp.promote_types(given.dtype, here.dtype))
-        weights = jnp.where(verdict == 0.0, 0.0, widen(given).astype(here.dtype))
-    heads = here.heads
+        given = check.per_token(name, "weights", options.weights, here.shape).reshape(-1)
+        weights = jnp.where(verdict == 0.0, 0.0, given.astype(here.dtype))
+    heads = tuple(h._replace(x=_seen(h.x, verdict, weights)) for h in here.heads)
     if options.reduction is None:
         (values,) = token_values(how, heads, tokens, classes)
-        values = jnp.where(weights == 0.0, 0.0, weights * values)
+        values = weights * unless_left_out(values, weights)
         return in_base(name, values.reshape(here.shape), options.base)
     total = in_base(name, weighted_sum(how, heads, weights, tokens, classes), options.base)
     if options.reduction == "sum":
         return total
     normalizer = jnp.sum(weights)
     if options.normalizer is not None:
-        normalizer = check.per_token(name, "normalizer", options.normalizer, ())
-        normalizer = widen(normalizer).astype(total.dtype)
+        normalizer = check.scalar(name, "normalizer", options.normalizer).astype(total.dtype)
     empty = normalizer == 0.0
     return jnp.where(empty, 0.0, total / jnp.where(empty, 1.0, normalizer))
+
+
+def _seen(x: Array, verdict: Array, weights: Array) -> Array:
+    """x without what is left out: a NaN there would reach the gradient of w as 0·NaN."""
+    broken = ~jnp.all(jnp.isfinite(x), axis=1)
+    unseen = (verdict == 0.0) | ((weights == 0.0) & broken)
+    return jnp.where(unseen[:, None], jnp.zeros((), x.dtype), x)

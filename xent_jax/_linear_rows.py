@@ -1,15 +1,24 @@
 """The row functions of the linear row that the dense rows do not have."""
 
-from functools import cache
+import operator
+from functools import cache, reduce
 
 import jax.numpy as jnp
 from jax import Array
 
-from ._blocks import Axes, across, local
+from ._blocks import Axes, across, is_sharded, local
 from ._numerics import class_max, depth, exact_weight, partition, peak
 from ._rows import RowFunction
 from ._softmax_entropy import entropy as entropy_row
-from ._softmax_labels import at_class, class_index, entries, first_class, under_target
+from ._softmax_labels import (
+    at_class,
+    class_index,
+    entries,
+    first_class,
+    is_class,
+    logit_of,
+    under_target,
+)
 
 
 def _logsumexp(axes: Axes, z: Array, *_: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -76,6 +85,10 @@ def under_few(smoothing: float) -> RowFunction:
         return tuple(where)
 
     def spread(axes: Axes, z: Array, probs: Array, ids: Array) -> Array:
+        if is_sharded(z):  # where a scatter is refused
+            each = zip(jnp.split(probs, ids.shape[-1], -1), jnp.split(ids, ids.shape[-1], -1))
+            parts = [jnp.where(is_class(y, z, axes), p, 0.0) for p, y in each]
+            return reduce(operator.add, parts, jnp.zeros_like(z))
         return jnp.zeros_like(z).at[place(axes, z, ids)].add(probs, mode="drop")
 
     def formula(axes: Axes, z: Array, probs: Array, ids: Array, share: Array):
@@ -86,6 +99,9 @@ def under_few(smoothing: float) -> RowFunction:
 
     def slopes(axes: Axes, numbers, z: Array, probs: Array, ids: Array, share: Array):
         by_z, by_labels = dense.slopes(axes, numbers, z, spread(axes, z, probs, ids), share)
+        if is_sharded(z):
+            each = jnp.split(ids, ids.shape[-1], -1)
+            return by_z, jnp.concatenate([logit_of(by_labels, y, axes) for y in each], -1)
         return by_z, by_labels.at[place(axes, z, ids)].get(mode="fill", fill_value=0.0)
 
     return RowFunction(formula, slopes)

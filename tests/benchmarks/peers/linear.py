@@ -1,6 +1,9 @@
 """What others offer for the mean cross entropy of a linear head, as functions (x, w, labels)."""
 
+import importlib
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,12 +18,14 @@ def _optax(x: Array, w: Array, labels: Array) -> Array:
 
 def _load() -> dict[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {"optax, dense": _optax}
-    try:
-        from tokamax import linear_softmax_cross_entropy_loss as tokamax_loss
-
-        found["tokamax"] = lambda x, w, labels: tokamax_loss(x, labels, w, reduction="mean")
-    except ImportError:
-        pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside other people's packages
+        with suppress(ImportError, AttributeError):
+            tokamax = importlib.import_module("tokamax").linear_softmax_cross_entropy_loss
+            found["tokamax"] = lambda x, w, labels: tokamax(x, labels, w, reduction="mean")
+        with suppress(ImportError, AttributeError):
+            cce = importlib.import_module("jax_cce").linear_cross_entropy
+            found["jax-cce"] = lambda x, w, labels: cce(x, w.T, labels)
     return found
 
 
