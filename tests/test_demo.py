@@ -115,6 +115,19 @@ def test_the_linear_head_gives_the_same_result(digits):
     np.testing.assert_allclose(dense.history.train, linear.history.train, rtol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"head": "linear"}], ids=str)
+def test_a_mesh_of_devices_gives_the_same_result(digits, options):
+    """Ten classes over four devices: the last one has fewer."""
+
+    def fit(**more):
+        return fit_softmax_classifier(digits.x_train, digits.y_train, epochs=3, **options, **more)
+
+    alone, split = fit(), fit(mesh=(2, 4))
+    assert split.params.weights.shape == alone.params.weights.shape
+    np.testing.assert_allclose(alone.params.weights, split.params.weights, atol=1e-3)
+    np.testing.assert_allclose(alone.history.train, split.history.train, rtol=1e-4)
+
+
 def test_every_row_counts_once_in_an_epoch():
     # Row i alone moves weight i, by half the learning rate over the rows of its batch: 4, then 1.
     rate = 1e-3
@@ -267,6 +280,8 @@ def test_command_learns_a_table(tmp_path, capsys):
     [
         (["--epochs", "0"], "--epochs: must be a whole number from 1 to 1000000, not '0'"),
         (["--epochs", "2.5"], "--epochs: must be a whole number"),
+        (["--mesh", "2by4"], "--mesh: must be two numbers of devices as in 2x4, not '2by4'"),
+        (["--mesh", "3x99"], "--mesh asks for 297 devices, this machine has 8"),
         (["--batch-size", "-3"], "--batch-size: must be a whole number from 1"),
         (["--learning-rate", "0"], "--learning-rate: must be a positive finite number, not '0'"),
         (["--learning-rate", "nan"], "--learning-rate: must be a positive finite number"),

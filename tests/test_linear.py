@@ -257,6 +257,28 @@ def test_vmap_over_labels_alone():
         np.testing.assert_allclose(got, CE(x, w, y, chunk_size=CHUNK), rtol=1e-6)
 
 
+def test_exported_for_every_platform():
+    labels, x, w = ids(9, CLASSES, TOKENS), jnp.asarray(X, jnp.float32), jnp.asarray(W, jnp.float32)
+
+    def every(x, w):
+        options = {"chunk_size": CHUNK, "reduction": "mean"}
+        losses = [
+            CE(x, w, labels, **options),
+            xent_jax.linear_softmax_entropy(x, w, **options),
+            xent_jax.linear_softmax_kl_divergence(x, w, x[::-1], w, **options),
+            xent_jax.linear_softmax_js_divergence(x, w, x[::-1], w, **options),
+            jnp.mean(xent_jax.linear_softmax_statistics(x, w, labels).log_prob),
+        ]
+        return sum(losses)
+
+    f = jax.jit(jax.value_and_grad(every, (0, 1)))
+    platforms = ["cpu", "cuda", "tpu"]
+    exported = jax.export.export(f, platforms=platforms)(x, w)
+    assert list(exported.platforms) == platforms
+    for a, b in zip(jax.tree.leaves(exported.call(x, w)), jax.tree.leaves(f(x, w)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
 # -- what it costs ---------------------------------------------------------------------------------
 
 

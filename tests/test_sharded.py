@@ -223,6 +223,24 @@ def test_memory_falls_with_the_number_of_shards():
     assert two < 0.7 * one and eight < 0.3 * one
 
 
+def test_labels_split_where_logits_are_not():
+    mesh = mesh_of(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        labels = jax.device_put(IDS, NamedSharding(mesh, ROWS))
+        with pytest.raises(ValueError, match=r"labels are split over .*data.* with jax\.reshard"):
+            xent_jax.softmax_cross_entropy(jnp.asarray(Z), labels)
+
+
+def test_classes_of_two_heads_split_unlike():
+    mesh = mesh_of(AxisType.Auto)
+
+    def part(x, w):
+        return xent_jax.linear_softmax_kl_divergence(x, w, x, w[:, :4], axis_name="model")
+
+    with pytest.raises(ValueError, match=r"wp and wq must have the same classes.*\(16, 16\)"):
+        jax.shard_map(part, mesh=mesh, in_specs=(P(), HEAD), out_specs=P())(X, W)
+
+
 def test_axis_name_that_is_not_bound():
     with pytest.raises(
         ValueError, match=r"softmax_entropy: axis_name 'model' is not bound .*shard"

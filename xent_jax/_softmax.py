@@ -126,6 +126,16 @@ def softmax_cross_entropy(
         >>> print(softmax_cross_entropy(jnp.zeros((2, 4)), labels, ignore_index=-100).round(4))
         [1.3863 0.    ]
 
+        Classes split over a mesh axis, labels still global:
+
+        >>> from functools import partial
+        >>> from jax.sharding import AxisType, PartitionSpec as P
+        >>> mesh = jax.make_mesh((1,), ("model",), axis_types=(AxisType.Auto,))
+        >>> split = partial(softmax_cross_entropy, axis_name="model")
+        >>> split = jax.shard_map(split, mesh=mesh, in_specs=(P(None, "model"), P()), out_specs=P())
+        >>> print(split(jnp.zeros((2, 4)), jnp.array([3, 0])).round(4))
+        [1.3863 1.3863]
+
     References: Bridle (1990), Training Stochastic Model Recognition Algorithms as Networks;
     Szegedy et al. (2016), Rethinking the Inception Architecture, section 7, for smoothing.
 
@@ -143,6 +153,8 @@ def softmax_cross_entropy(
     share = _uniform(z, kept, axes)
     if ids:
         check.id_shape(name, y, z, local(axes))
+        if local(axes) == (z.ndim - 1,):
+            check.label_sharding(name, y, z)
         y, verdict = _safe_ids(name, y, z, axes, ignore_index, alive)
         if smoothing == 0.0:
             value = at_class(axes, verdict, z, y)

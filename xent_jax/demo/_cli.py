@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from ._data import Dataset, prepare, read_digits
 from ._errors import DemoError
 from ._files import write_whole
 from ._fit import Fit, fit_softmax_classifier, settings
+from ._mesh import ask_for_devices
 from ._options import parse_options
 from ._progress import progress
 from ._report import Measures, as_json, measure, summary
@@ -54,6 +56,8 @@ def _run(options: argparse.Namespace) -> None:
         f"{len(data.y_train)} rows to train on, {len(data.y_test)} to test",
         flush=True,
     )
+    if options.mesh is not None:
+        ask_for_devices(math.prod(options.mesh))
     fit = _fit(options, data)
     parts = measure(fit.params, data)
     print(summary(parts))
@@ -84,6 +88,7 @@ def _fit(options: argparse.Namespace, data: Dataset) -> Fit:
             batch_size=options.batch_size,
             l2=options.l2,
             seed=options.seed,
+            mesh=options.mesh,
             on_epochs=on_epochs,
         )
     finite = np.isfinite(fit.history.objective) & np.isfinite(fit.history.test)
@@ -120,6 +125,7 @@ def _json(
             "batch_size": batch,
             "l2": options.l2,
             "seed": options.seed,
+            "mesh": options.mesh,
         },
         **as_json(parts),
         "history": {name: losses.tolist() for name, losses in fit.history._asdict().items()},

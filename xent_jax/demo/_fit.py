@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._mesh import CLASSES, ROWS, make_mesh, round_up
 from ._train import HEADS, OPTIMIZERS, Head, Optimizer, Params, Rows, initial_state, train_epochs
 
 BATCH_SIZE = 64
@@ -47,6 +48,7 @@ def fit_softmax_classifier(
     batch_size: int | None = None,
     l2: float = 0.0,
     seed: int = 0,
+    mesh: tuple[int, int] | None = None,
     on_epochs: Callable[[int, History], None] | None = None,
 ) -> Fit:
     """Fit a softmax classifier by minimising the mean cross entropy with optax, in float32.
@@ -69,6 +71,8 @@ def fit_softmax_classifier(
       batch_size: rows in a step, by default 64 and at most N; "lbfgs" takes none.
       l2: weight of the penalty on W.
       seed: seed of the order in which each epoch visits the rows.
+      mesh: devices along the rows of a batch and along the classes, such as (2, 4); by default one
+        device does it all. The result is the same to rounding.
       on_epochs: called now and then with how many epochs went by and their history. The fit then
         also returns from compiled code that often, so that Ctrl-C acts at once.
 
@@ -95,7 +99,10 @@ def fit_softmax_classifier(
     if epochs < 1:
         raise ValueError(f"fit_softmax_classifier: epochs must be at least 1, got {epochs}")
 
-    state = initial_state(optimizer, learning_rate, (train.x.shape[1], classes))
+    devices = make_mesh(mesh)
+    batch_size = round_up(batch_size, devices, ROWS)
+    width = round_up(classes, devices, CLASSES)
+    state = initial_state(optimizer, learning_rate, (train.x.shape[1], width))
     length = epochs if on_epochs is None else _chunk(epochs, -(-len(train.y) // batch_size))
     key = jax.random.key(seed)
     history: list[History] = []
@@ -112,6 +119,8 @@ def fit_softmax_classifier(
             head=head,
             batch_size=batch_size,
             epochs=length,
+            classes=classes,
+            mesh=devices,
         )
         part = History(*map(np.asarray, losses))
         finite = np.isfinite(part.objective)
@@ -121,7 +130,8 @@ def fit_softmax_classifier(
         history.append(part)
         if on_epochs is not None:
             on_epochs(length, part)
-    return Fit(state.params, History(*map(np.concatenate, zip(*history, strict=True))))
+    weights, bias = (jnp.asarray(np.asarray(p)[..., :classes]) for p in state.params)
+    return Fit(Params(weights, bias), History(*map(np.concatenate, zip(*history, strict=True))))
 
 
 def _chunk(epochs: int, steps: int) -> int:

@@ -81,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
         help="seed of the split and of the order of the rows (default %(default)s)",
     )
     add(
+        "--mesh",
+        type=_mesh,
+        metavar="ROWSxCLASSES",
+        help="split batches over ROWS devices and classes over CLASSES, as in 2x4; a CPU is split "
+        "into that many",
+    )
+    add(
         "--data",
         type=Path,
         metavar="FILE",
@@ -106,6 +113,13 @@ def _integer(least: int, most: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def _mesh(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(p.isdecimal() and 0 < int(p) < 2**16 for p in parts):
+        raise argparse.ArgumentTypeError(f"must be two numbers of devices as in 2x4, not {text!r}")
+    return int(parts[0]), int(parts[1])
 
 
 def _number(kind: str) -> Callable[[str], float]:

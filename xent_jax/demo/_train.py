@@ -6,9 +6,12 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 import xent_jax
+
+from ._mesh import CLASSES, ROWS, existing, split
 
 Optimizer = Literal["adam", "sgd", "lbfgs"]
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
@@ -56,7 +59,7 @@ def initial_state(
     return State(params, _optimizer(optimizer, learning_rate).init(params))
 
 
-@partial(jax.jit, static_argnames=("optimizer", "head", "batch_size", "epochs"))
+@partial(jax.jit, static_argnames=("optimizer", "head", "batch_size", "epochs", "classes", "mesh"))
 def train_epochs(
     state: State,
     train: Rows,
@@ -70,6 +73,8 @@ def train_epochs(
     head: Head,
     batch_size: int,
     epochs: int,
+    classes: int,
+    mesh: Mesh | None,
 ) -> tuple[State, Losses]:
     """Train for ``epochs`` epochs, number ``first`` and on: one scan over epochs and batches."""
     solver = optax.with_extra_args_support(_optimizer(optimizer, learning_rate))
@@ -81,11 +86,18 @@ def train_epochs(
         jnp.pad(train.x, ((0, 1), (0, 0))), jnp.pad(train.y, (0, 1), constant_values=_PADDING)
     )
 
+    def mean_loss(params: Params, rows: Rows) -> jax.Array:
+        params = Params(
+            split(params.weights, mesh, None, CLASSES), split(params.bias, mesh, CLASSES)
+        )
+        return _mean_loss(params, rows, head, existing(params.bias.size, classes))
+
     def step(state: State, batch: jax.Array) -> tuple[State, None]:
-        chosen = Rows(padded.x[batch], padded.y[batch])
+        x, y = padded.x[batch], padded.y[batch]
+        chosen = Rows(split(x, mesh, ROWS), split(y, mesh, ROWS))
 
         def objective(params: Params) -> jax.Array:
-            return _mean_loss(params, chosen, head) + _penalty(params, l2)
+            return mean_loss(params, chosen) + _penalty(params, l2)
 
         if optimizer == "lbfgs":  # its line search has been here already and kept both
             value_and_grad = optax.value_and_grad_from_state(objective)
@@ -104,15 +116,15 @@ def train_epochs(
             order = jax.random.permutation(jax.random.fold_in(key, number), rows)
         batches = jnp.pad(order, (0, missing), constant_values=rows).reshape(-1, batch_size)
         state, _ = jax.lax.scan(step, state, batches)
-        loss = _mean_loss(state.params, train, head)
-        held_out = jnp.zeros(0) if test is None else _mean_loss(state.params, test, head)[None]
+        loss = mean_loss(state.params, train)
+        held_out = jnp.zeros(0) if test is None else mean_loss(state.params, test)[None]
         return state, (loss + _penalty(state.params, l2), loss, held_out)
 
     state, (objectives, losses, held_out) = jax.lax.scan(epoch, state, first + jnp.arange(epochs))
     return state, (objectives, losses, held_out.ravel())
 
 
-def _mean_loss(params: Params, rows: Rows, head: Head) -> jax.Array:
+def _mean_loss(params: Params, rows: Rows, head: Head, where: jax.Array | None) -> jax.Array:
     if head == "linear":  # the same, without the logits [N, classes]
         with jax.default_matmul_precision("highest"):
             return xent_jax.linear_softmax_cross_entropy(
@@ -120,10 +132,16 @@ def _mean_loss(params: Params, rows: Rows, head: Head) -> jax.Array:
                 params.weights,
                 rows.y,
                 b=params.bias,
+                where=where,
                 ignore_index=_PADDING,
                 reduction="mean",
             )
-    losses = xent_jax.softmax_cross_entropy(params.logits(rows.x), rows.y, ignore_index=_PADDING)
+    losses = xent_jax.softmax_cross_entropy(
+        params.logits(rows.x),
+        rows.y,
+        where=None if where is None else where[None],
+        ignore_index=_PADDING,
+    )
     return jnp.sum(losses) / jnp.sum(rows.y != _PADDING, dtype=losses.dtype)
 
 
