@@ -402,15 +402,14 @@ ROOT = Path(__file__).parents[1]
 
 
 def start(*argv):
-    command = [sys.executable, "-m", "xent_jax.demo", *argv]
-    pipe = subprocess.PIPE
-
-    def hear_interrupts():  # a shell lets its background jobs, and all they start, ignore them
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, preexec_fn=hear_interrupts
+    # A shell lets its background jobs, and all that they start, ignore Ctrl-C: hear it again.
+    code = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('xent_jax.demo', run_name='__main__')"
     )
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", code, *argv]
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
 
 
 def test_a_mistake_in_a_process():
