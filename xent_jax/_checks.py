@@ -145,13 +145,10 @@ def id_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> 
 
 
 def label_sharding(name: str, labels: Array, logits: Array) -> None:
-    """Under an explicit mesh labels are split as the logits are, or not at all."""
+    """Under an explicit mesh ids are split as the rows of the logits are, or not at all."""
     given, wanted = jax.typeof(labels).sharding, jax.typeof(logits).sharding
-    rows = wanted.spec if labels.ndim == logits.ndim else None
-    if labels.ndim < logits.ndim:
-        rows = tuple(wanted.spec)[: labels.ndim]
-    split = [(a, b) for a, b in zip(given.spec, rows or ()) if a is not None and a != b]
-    if split:
+    rows = zip(given.spec, wanted.spec)
+    if any(ours is not None and ours != theirs for ours, theirs in rows):
         raise ValueError(
             f"{name}: labels are split over {given.spec} and logits over {wanted.spec}; split both "
             "alike, with jax.reshard."

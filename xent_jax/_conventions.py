@@ -8,10 +8,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from . import _checks as check
-from ._blocks import Axes, across, local
+from ._blocks import Axes, local
+from ._numerics import class_max, compute_dtype
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -81,8 +82,17 @@ def some_kept(kept: Array | None, shape: tuple[int, ...], axes: Axes) -> Array |
     """Per row, whether any outcome exists at all; None if nothing is masked."""
     if kept is None:
         return None
-    alive = jnp.any(jnp.broadcast_to(kept, shape), axis=local(axes), keepdims=True)
-    return lax.pmax(alive.astype(jnp.int32), across(axes)) > 0 if across(axes) else alive
+    return class_max(jnp.broadcast_to(kept, shape).astype(jnp.int32), axes) > 0
+
+
+def row_verdict(
+    x: Array, axes: Axes, counted: Array | None = None, valid: Array | bool = True
+) -> Array:
+    """Per row: 0 if it is to be left out, NaN if its labels are not valid, else 1."""
+    rows = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    verdict = jnp.broadcast_to(jnp.where(valid, 1.0, jnp.nan), rows)
+    verdict = verdict if counted is None else jnp.where(counted, verdict, 0.0)
+    return verdict.astype(compute_dtype(x))
 
 
 def finish(name: str, value: Array, axes: Axes, base: Any, keepdims: bool) -> Array:

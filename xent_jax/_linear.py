@@ -3,6 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -19,10 +20,9 @@ from ._linear_rows import (
     under_few,
     with_z_loss,
 )
-from ._numerics import class_sum
 from ._softmax_divergence import js, kl
 from ._softmax_entropy import entropy
-from ._softmax_labels import at_class, logit_of, under_target
+from ._softmax_labels import at_class, logit_of, under_target, uniform
 
 _STATIC = ("reduction", "logits_fn", "base", "chunk_size", "axis_name")
 
@@ -107,7 +107,8 @@ def linear_softmax_cross_entropy(
     here = batch(name, [("x", "w", "b")], [(x, w, b)], options)
     smoothing, z_weight = check.smoothing(name, label_smoothing), check.z_loss(name, z_loss)
     ids, counted, valid = _ids(name, here, labels, label_probs, ignore_index)
-    share = (_uniform(here),)
+    logits = jax.ShapeDtypeStruct((1, here.heads[0].w.shape[1]), here.dtype)
+    share = (uniform(logits, None if here.kept is None else here.kept[None], here.axes),)
     if label_probs is not None:
         probs = check.real_array(name, "label_probs", label_probs)
         check.same_shape(name, "labels", jnp.asarray(labels), "label_probs", probs)
@@ -163,14 +164,6 @@ def _named(here: Batch, given: Array, ids: Array, ignore_index: int | None) -> A
         exists = [logit_of(kept.astype(here.dtype), y, here.axes) for y in each]
         named &= jnp.concatenate(exists, 1) > 0.0
     return named
-
-
-def _uniform(here: Batch) -> Array:
-    """The uniform distribution over the classes that exist."""
-    if here.kept is None:
-        return jnp.full((1, 1), 1.0 / here.classes, here.dtype)
-    kept = here.kept[None].astype(here.dtype)
-    return kept / class_sum(kept, here.axes)
 
 
 @compiled(*_STATIC)

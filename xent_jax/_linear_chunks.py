@@ -115,9 +115,7 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
         results = []
         for row in plan.rows:
             value, numbers = _value(plan, row, zs, here, classes, fused=False)
-            slopes = row.judged_slopes(
-                plan.axes, here.verdict, value, numbers, *zs, *here.data, *classes.data
-            )
+            slopes = _slopes(plan, row, value, numbers, zs, here, classes)
             of_logits = [pull(g) for pull, g in zip(pulls, slopes)]
             pairs = [*zip(of_logits, steps), *zip(slopes[len(zs) :], moving_data)]
             products = [jnp.sum(g * widen(t), 1, keepdims=True) for g, t in pairs if t is not None]
@@ -244,9 +242,7 @@ def _sum_and_gradients(
         )
         value, numbers = _value(plan, row, zs, here, classes, fused)
         left_out = weight == 0.0
-        slopes = row.judged_slopes(
-            plan.axes, here.verdict, value, numbers, *zs, *here.data, *classes.data
-        )
+        slopes = _slopes(plan, row, value, numbers, zs, here, classes)
         slopes = [jnp.where(left_out, 0.0, weight * g) for g in slopes]
         dxs, new_sums = [], []
         for head, x, pull, g, want, (dw, db) in zip(
@@ -342,6 +338,14 @@ def _value(
 ) -> tuple[Array, Any]:
     data = (here.verdict, *zs, *here.data, *classes.data)
     return in_blocks(row.judged, plan.axes, *data) if fused else row.judged(plan.axes, *data)
+
+
+def _slopes(
+    plan: Plan, row: RowFunction, value: Array, numbers: Any, zs: Any, here: Tokens,
+    classes: Classes,
+) -> list[Array]:  # fmt: skip
+    data = (*zs, *here.data, *classes.data)
+    return row.judged_slopes(plan.axes, here.verdict, value, numbers, *data)
 
 
 def _in_chunks(

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from . import _checks as check
-from ._blocks import Axes, across
+from ._blocks import Axes
 from ._conventions import in_base, some_kept
 from ._linear_chunks import (
     Classes,
@@ -23,6 +23,7 @@ from ._linear_chunks import (
 )
 from ._numerics import compute_dtype
 from ._rows import RowFunction
+from ._softmax_labels import class_count
 
 
 class Options(NamedTuple):
@@ -53,8 +54,7 @@ class Batch(NamedTuple):
     @property
     def classes(self) -> int:
         """K, over all shards of the classes."""
-        here = self.heads[0].w.shape[1]
-        return here * lax.axis_size(across(self.axes)) if across(self.axes) else here
+        return class_count(self.heads[0].w, self.axes)
 
 
 def batch(name: str, arguments: Any, given: Any, options: Options) -> Batch:

@@ -10,10 +10,9 @@ from jax.typing import ArrayLike
 
 from . import _checks as check
 from ._blocks import Axes
-from ._conventions import compiled, finish, match_precision, row_data
+from ._conventions import compiled, finish, match_precision, row_data, row_verdict
 from ._numerics import (
     class_sum,
-    compute_dtype,
     js_term,
     log_mixture_ratio,
     near_log_ratio,
@@ -104,11 +103,6 @@ _kl_divergence_rows = RowFunction(_kl_divergence, _kl_divergence_slopes)
 _js_divergence_rows = RowFunction(_js_divergence, _js_divergence_slopes)
 
 
-def _sound(p: Array, axes: Axes) -> Array:
-    """The verdict that every row counts."""
-    return jnp.ones([1 if a in axes else n for a, n in enumerate(p.shape)], compute_dtype(p))
-
-
 def _pair(name: str, p: Any, q: Any, axis: Any, where: Any) -> tuple[Array, Array, Axes]:
     p, axes, _ = row_data(name, "p", p, axis, where, 0.0)
     q, _, _ = row_data(name, "q", q, axis, where, 0.0)
@@ -156,7 +150,7 @@ def entropy(
     name = "entropy"
     p, axes, _ = row_data(name, "p", p, axis, where, 0.0)
     check.probabilities(name, "p", p)
-    return finish(name, _entropy_rows(axes, _sound(p, axes), p), axes, base, keepdims)
+    return finish(name, _entropy_rows(axes, row_verdict(p, axes), p), axes, base, keepdims)
 
 
 @compiled(*_OPTIONS)
@@ -200,7 +194,7 @@ def cross_entropy(
     """
     name = "cross_entropy"
     p, q, axes = _pair(name, p, q, axis, where)
-    return finish(name, _cross_entropy_rows(axes, _sound(p, axes), p, q), axes, base, keepdims)
+    return finish(name, _cross_entropy_rows(axes, row_verdict(p, axes), p, q), axes, base, keepdims)
 
 
 @compiled(*_OPTIONS)
@@ -246,7 +240,7 @@ def kl_divergence(
     """
     name = "kl_divergence"
     p, q, axes = _pair(name, p, q, axis, where)
-    return finish(name, _kl_divergence_rows(axes, _sound(p, axes), p, q), axes, base, keepdims)
+    return finish(name, _kl_divergence_rows(axes, row_verdict(p, axes), p, q), axes, base, keepdims)
 
 
 @compiled(*_OPTIONS)
@@ -288,4 +282,4 @@ def js_divergence(
     """
     name = "js_divergence"
     p, q, axes = _pair(name, p, q, axis, where)
-    return finish(name, _js_divergence_rows(axes, _sound(p, axes), p, q), axes, base, keepdims)
+    return finish(name, _js_divergence_rows(axes, row_verdict(p, axes), p, q), axes, base, keepdims)

@@ -8,11 +8,11 @@ from jax.typing import ArrayLike
 
 from . import _checks as check
 from ._blocks import Axes, local
-from ._conventions import compiled, finish, match_precision, row_data, some_kept
-from ._numerics import class_max, class_sum, compute_dtype
+from ._conventions import compiled, finish, match_precision, row_data, row_verdict, some_kept
+from ._numerics import class_max
 from ._softmax_divergence import js, kl
 from ._softmax_entropy import entropy
-from ._softmax_labels import at_class, class_count, under_target
+from ._softmax_labels import at_class, class_count, under_target, uniform
 
 _OPTIONS = ("axis", "base", "keepdims", "axis_name")
 
@@ -68,7 +68,7 @@ def softmax_entropy(
     name = "softmax_entropy"
     z, axes, kept = row_data(name, "logits", logits, axis, where, -jnp.inf, axis_name)
     _check_logits(name, "logits", z, kept, axes)
-    value = entropy(axes, _verdict(z, axes, some_kept(kept, z.shape, axes)), z)
+    value = entropy(axes, row_verdict(z, axes, some_kept(kept, z.shape, axes)), z)
     return finish(name, value, axes, base, keepdims)
 
 
@@ -150,7 +150,7 @@ def softmax_cross_entropy(
     alive = some_kept(kept, z.shape, axes)
     if not ids:
         z, y = match_precision(z, y)
-    share = _uniform(z, kept, axes)
+    share = uniform(z, kept, axes)
     if ids:
         check.id_shape(name, y, z, local(axes))
         if local(axes) == (z.ndim - 1,):
@@ -165,17 +165,9 @@ def softmax_cross_entropy(
         if kept is not None:
             y = jnp.where(kept, y, jnp.zeros((), y.dtype))
         check.probabilities(name, "labels", y)
-        verdict = _verdict(z, axes, alive)
+        verdict = row_verdict(z, axes, alive)
         value = under_target("soft", smoothing)(axes, verdict, z, y, share)
     return finish(name, value, axes, base, keepdims)
-
-
-def _verdict(z: Array, axes: Axes, counted: Array | None, valid: Array | bool = True) -> Array:
-    """Per row: 0 if it is to be left out, NaN if its labels are not valid, else 1."""
-    rows = tuple(1 if a in axes else n for a, n in enumerate(z.shape))
-    verdict = jnp.broadcast_to(jnp.where(valid, 1.0, jnp.nan), rows)
-    verdict = verdict if counted is None else jnp.where(counted, verdict, 0.0)
-    return verdict.astype(compute_dtype(z))
 
 
 def _safe_ids(
@@ -189,16 +181,7 @@ def _safe_ids(
         counted &= check.differs(labels, ignore_index)
     valid = (labels >= 0) & (labels <= classes - 1)
     check.ids_in_range(name, valid | ~counted, classes)
-    return jnp.where(valid, labels, 0).astype(jnp.int32), _verdict(z, axes, counted, valid)
-
-
-def _uniform(z: Array, kept: Array | None, axes: Axes) -> Array:
-    """The uniform distribution over the classes that exist, broadcastable to the logits."""
-    dtype = compute_dtype(z)
-    if kept is None:
-        return jnp.full((1,) * z.ndim, 1.0 / class_count(z, axes), dtype)
-    kept = jnp.broadcast_to(kept, z.shape).astype(dtype)
-    return kept / class_sum(kept, axes)
+    return jnp.where(valid, labels, 0).astype(jnp.int32), row_verdict(z, axes, counted, valid)
 
 
 def _pair(
@@ -258,7 +241,7 @@ def softmax_kl_divergence(
     """
     name = "softmax_kl_divergence"
     zp, zq, axes, kept = _pair(name, p_logits, q_logits, axis, where, axis_name)
-    value = kl(axes, _verdict(zp, axes, some_kept(kept, zp.shape, axes)), zp, zq)
+    value = kl(axes, row_verdict(zp, axes, some_kept(kept, zp.shape, axes)), zp, zq)
     return finish(name, value, axes, base, keepdims)
 
 
@@ -306,5 +289,5 @@ def softmax_js_divergence(
     """
     name = "softmax_js_divergence"
     zp, zq, axes, kept = _pair(name, p_logits, q_logits, axis, where, axis_name)
-    value = js(axes, _verdict(zp, axes, some_kept(kept, zp.shape, axes)), zp, zq)
+    value = js(axes, row_verdict(zp, axes, some_kept(kept, zp.shape, axes)), zp, zq)
     return finish(name, value, axes, base, keepdims)

@@ -6,12 +6,13 @@ the cost of class j is −log p_j = u_j + log1p(s), a sum of two non-negative nu
 
 import math
 from functools import cache
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
 
 from ._blocks import Axes, across, is_sharded, local
-from ._numerics import class_sum, depth, exact_weight, largest, partition, peak
+from ._numerics import class_sum, compute_dtype, depth, exact_weight, largest, partition, peak
 from ._rows import RowFunction
 
 Numbers = tuple[Array, ...]
@@ -35,10 +36,19 @@ def class_index(logits: Array, axes: Axes) -> Array:
     return index + jnp.zeros_like(logits, dtype) if is_sharded(logits) else index
 
 
-def class_count(logits: Array, axes: Axes) -> int:
+def class_count(logits: Any, axes: Axes) -> int:
     """K, over all shards of the class axis."""
     here = math.prod(logits.shape[a] for a in local(axes))
     return here * lax.axis_size(across(axes)) if across(axes) else here
+
+
+def uniform(logits: Any, kept: Array | None, axes: Axes) -> Array:
+    """The uniform distribution over the classes that exist, broadcastable to the logits."""
+    dtype = compute_dtype(logits)
+    if kept is None:
+        return jnp.full((1,) * len(logits.shape), 1.0 / class_count(logits, axes), dtype)
+    kept = jnp.broadcast_to(kept, logits.shape).astype(dtype)
+    return kept / class_sum(kept, axes)
 
 
 def first_class(logits: Array, axes: Axes) -> Array:
