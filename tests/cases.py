@@ -25,12 +25,14 @@ class Function:
     row: str
     kinds: tuple[str, ...]
     options: frozenset[str]
+    given: tuple[tuple[str, float], ...] = ()  # keywords of every call
 
     def __str__(self):
-        return self.name + {"id": "-ids", "y": "-soft"}.get(self.kinds[-1], "")
+        kind = {"id": "-ids", "y": "-soft"}.get(self.kinds[-1], "")
+        return self.name + kind + "".join(f"-{name}={value:g}" for name, value in self.given)
 
     def __call__(self, *arguments, **options):
-        return getattr(xent_jax, self.name)(*arguments, **options)
+        return getattr(xent_jax, self.name)(*arguments, **dict(self.given), **options)
 
     @property
     def elementwise(self):
@@ -48,7 +50,7 @@ class Function:
 
     def truth(self, *arguments, **options):
         """The oracle's `(value, *gradients)` for one row, or for one element of the sigmoid row."""
-        return getattr(oracle, self.name)(*arguments, **options)
+        return getattr(oracle, self.name)(*arguments, **dict(self.given), **options)
 
 
 FUNCTIONS = (
@@ -66,6 +68,22 @@ FUNCTIONS = (
     Function("sigmoid_cross_entropy", "sigmoid", ("zp", "y"), _ELEMENTWISE | _OF_LABELS),
     Function("sigmoid_kl_divergence", "sigmoid", ("zp", "zq"), _ELEMENTWISE),
     Function("sigmoid_js_divergence", "sigmoid", ("zp", "zq"), _ELEMENTWISE),
+)
+
+_OF_LOSSES = _OVER_CLASSES | _OF_LABELS
+LOSSES = tuple(
+    Function(f"softmax_{name}", "softmax", ("zp", kind), _OF_LOSSES, ((parameter, value),))
+    for kind in ("id", "y")
+    for name, parameter, values in (
+        ("focal_loss", "gamma", (0.0, 0.5, 2.0)),
+        ("poly_loss", "epsilon", (-1.0, 2.0)),
+        ("generalized_cross_entropy", "q", (0.0, 0.7)),
+    )
+    for value in values
+) + tuple(
+    Function("sigmoid_focal_loss", "sigmoid", ("zp", kind), _ELEMENTWISE | _OF_LABELS, given)
+    for kind in ("id", "y")
+    for given in ((("gamma", 2.0), ("alpha", 0.25)), (("gamma", 0.5),))
 )
 
 

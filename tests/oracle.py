@@ -140,6 +140,100 @@ def softmax_cross_entropy(logits, labels, *, where=None, **options):
     return (np.inf if hidden else value), by_logits
 
 
+def _focal(p, cost, gamma=2.0):
+    """(1 − p)^γ c, and its derivatives by c and by γ; 0⁰ is 1."""
+    gamma, wrong = mpf(gamma), -mp.expm1(-cost)
+    if cost == 0:
+        return _ZERO, mpf(gamma == 0), _ZERO
+    if cost == _INF:
+        return _INF, mpf(1), _ZERO
+    value = wrong**gamma * cost
+    return value, wrong**gamma * (1 + gamma * p * cost / wrong), value * mp.log(wrong)
+
+
+def _poly(p, cost, epsilon=1.0):
+    """c + ε(1 − p)."""
+    return cost - mpf(epsilon) * mp.expm1(-cost), 1 + mpf(epsilon) * p, -mp.expm1(-cost)
+
+
+def _generalized(p, cost, q=0.7):
+    """(1 − p^q)/q."""
+    q = mpf(q)
+    if q == 0 or cost == 0:
+        return cost, mpf(1), -(cost**2) / 2
+    if cost == _INF:
+        return 1 / q, _ZERO, -1 / q**2
+    return -mp.expm1(-q * cost) / q, p**q, p**q * cost / q + mp.expm1(-q * cost) / q**2
+
+
+def _loss(f):
+    """Σ_j w_j y_j f(c_j) of one row, and its gradients by logits, labels (soft), parameter of f."""
+
+    def loss(logits, labels, *, where=None, label_smoothing=0.0, class_weights=None, **parameter):
+        kept = np.full(len(logits), True) if where is None else np.asarray(where)
+        if not kept.any():
+            zeros = np.zeros(len(logits))
+            return 0.0, *(zeros,) * (1 + (np.ndim(labels) > 0)), 0.0
+        soft = np.ndim(labels) > 0
+        hidden = not soft and not kept[labels]
+        y = labels if soft else np.arange(len(logits)) == labels
+        y = [mpf(float(x)) for x in np.asarray(y)[kept]]
+        if _bad(y):
+            return np.nan, *np.full((2, len(logits)), np.nan), np.nan
+        keep, share = 1 - mpf(label_smoothing), mpf(label_smoothing) / len(y)
+        w = np.ones(len(logits)) if class_weights is None else np.asarray(class_weights)
+        w = [mpf(float(x)) for x in w[kept]]
+        weights = [b * (keep * a + share) for a, b in zip(y, w)]
+        log_p = _log_softmax([1] * len(y), [mpf(float(z)) for z in np.asarray(logits)[kept]])
+        p = [mp.exp(x) for x in log_p]
+        each = [f(a, -x, **parameter) for a, x in zip(p, log_p)]
+        ones = [1] * len(y)
+        value, by_parameter = (_mean(ones, weights, [e[i] for e in each]) for i in (0, 2))
+        moved = [_ZERO if a == 0 else a * e[1] for a, e in zip(weights, each)]
+        total = mp.fsum(moved)
+        gradients = [[total * a - b for a, b in zip(p, moved)]]
+        if soft:
+            gradients.append([keep * b * e[0] for b, e in zip(w, each)])
+        spread = np.zeros((len(gradients), len(logits)))
+        spread[:, kept] = np.array([[float(x) for x in g] for g in gradients])
+        if hidden:
+            value = f(_ZERO, _INF, **parameter)[0] * mpf(
+                float(np.asarray(class_weights)[labels]) if class_weights is not None else 1
+            )
+        return float(value), *spread, float(by_parameter)
+
+    return loss
+
+
+softmax_focal_loss = _loss(_focal)
+softmax_poly_loss = _loss(_poly)
+softmax_generalized_cross_entropy = _loss(_generalized)
+softmax_weighted_cross_entropy = _loss(lambda p, cost: (cost, mpf(1), _ZERO))
+
+
+def _binary_loss(logit, label, one, zero, f, **parameter):
+    """one·y·f(σ(z)) + zero·(1 − y)·f(σ(−z)), and its derivatives by z and by y."""
+    y = mpf(float(label))
+    if not 0 <= y <= 1:
+        return np.nan, np.nan, np.nan
+    log_p = _log_softmax([1, 1], [mpf(float(logit)), _ZERO])
+    p, weights = [mp.exp(x) for x in log_p], [mpf(one) * y, mpf(zero) * (1 - y)]
+    each = [f(a, -x, **parameter) for a, x in zip(p, log_p)]
+    value = _mean([1, 1], weights, [e[0] for e in each])
+    by_z = _mean([1, 1], [weights[1] * p[0], -weights[0] * p[1]], [each[1][1], each[0][1]])
+    by_y = mpf(one) * each[0][0] - mpf(zero) * each[1][0]
+    return tuple(map(float, (value, by_z, by_y)))
+
+
+def sigmoid_focal_loss(logit, label, *, gamma=2.0, alpha=None):
+    one, zero = (1, 1) if alpha is None else (alpha, 1 - mpf(alpha))
+    return _binary_loss(logit, label, one, zero, _focal, gamma=gamma)
+
+
+def sigmoid_weighted_cross_entropy(logit, label, *, pos_weight):
+    return _binary_loss(logit, label, pos_weight, 1, lambda p, cost: (cost, mpf(1), _ZERO))
+
+
 def _pair(count, p_logits, q_logits):
     logs = _log_softmax(count, p_logits), _log_softmax(count, q_logits)
     return *logs, *([mp.exp(x) for x in log] for log in logs)

@@ -107,10 +107,16 @@ CAP = lambda z: 5 * jnp.tanh(z / 5)  # noqa: E731
 KEPT = jnp.arange(CLASSES) < 90
 
 
-def dense_loss(x, w, b, weights, z_loss=0.0, logits_fn=None, **options):
+CLASS_WEIGHTS = abs(draw(10, CLASSES))
+
+
+def dense_loss(x, w, b, weights, z_loss=0.0, logits_fn=None, focal_gamma=None, **options):
     z = x @ w + b[None]
     z = z if logits_fn is None else logits_fn(z)
-    loss = DENSE_CE(z, ids(9, 90, TOKENS), **options)
+    if focal_gamma is None:
+        loss = DENSE_CE(z, ids(9, 90, TOKENS), **options)
+    else:
+        loss = xent_jax.softmax_focal_loss(z, ids(9, 90, TOKENS), gamma=focal_gamma, **options)
     height = jax.nn.logsumexp(z, -1, where=options.get("where"))
     return weights * (loss + z_loss * height**2)
 
@@ -120,10 +126,11 @@ def linear_loss(x, w, b, weights, **options):
     return CE(x, w, labels, b=b, weights=weights, chunk_size=CHUNK, **options)
 
 
-def few_dense(x, w, probs):
+def few_dense(x, w, probs, focal_gamma=0.0, **options):
     z = x @ w
     rows = jnp.arange(TOKENS)[:, None]
-    return DENSE_CE(z, jnp.zeros_like(z).at[rows, ids(8, CLASSES, TOKENS, 3)].add(probs))
+    labels = jnp.zeros_like(z).at[rows, ids(8, CLASSES, TOKENS, 3)].add(probs)
+    return xent_jax.softmax_focal_loss(z, labels, gamma=focal_gamma, **options)
 
 
 def few_linear(x, w, probs, **options):
@@ -170,7 +177,21 @@ TABLE = {
     "masked and smoothed": options(where=KEPT, label_smoothing=0.1),
     "capped": options(logits_fn=CAP),
     "z-loss": options(z_loss=0.01),
+    "weighted": options(class_weights=CLASS_WEIGHTS),
+    "weighted, with z-loss": options(class_weights=CLASS_WEIGHTS, z_loss=0.01),
+    "weighted and smoothed": options(class_weights=CLASS_WEIGHTS, label_smoothing=0.1),
+    "focal": options(focal_gamma=2.0),
+    "all of it": options(
+        focal_gamma=0.5, class_weights=CLASS_WEIGHTS, label_smoothing=0.1, where=KEPT, logits_fn=CAP
+    ),
     "few labels": (few_dense, few_linear, (X, W, PROBS)),
+    "few labels, weighted and focal": (
+        *(
+            functools.partial(f, class_weights=CLASS_WEIGHTS, focal_gamma=2.0)
+            for f in (few_dense, few_linear)
+        ),
+        (X, W, PROBS),
+    ),
     "kl": (*two_heads("kl"), (X, W, V, U)),
     "js": (*two_heads("js"), (X, W, V, U)),
     "entropy": (
@@ -193,7 +214,8 @@ TRANSFORMED = {
 }
 
 
-QUICK = {("plain", "per token"), ("few labels", "sum"), ("kl", "sum"), ("capped", "per token")}
+QUICK = {("plain", "per token"), ("few labels", "sum"), ("kl", "sum"), ("capped", "per token"),
+         ("weighted", "per token"), ("all of it", "sum")}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -226,6 +248,39 @@ def test_agrees_with_the_dense_row_under(case):
         for ours, theirs in zip(jax.tree.leaves(all_of(linear)), jax.tree.leaves(all_of(dense))):
             scale = float(np.max(np.abs(theirs)))
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11 * max(scale, 1.0))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weighted_mean_divides_by_the_weights_of_the_labels(smoothing):
+    """Also its gradient by the class weights of plain ids, and what a weight of 0 leaves out."""
+    with jax.enable_x64(True):
+        x, w, labels = jnp.asarray(X), jnp.asarray(W), ids(9, CLASSES, TOKENS).at[3].set(-1)
+        counted = labels >= 0
+
+        def linear(x, w, c, reduction="mean"):
+            given = {"label_smoothing": smoothing, "ignore_index": -1, "chunk_size": CHUNK}
+            return CE(x, w, labels, class_weights=c, reduction=reduction, **given)
+
+        def dense(x, w, c):
+            given = {"label_smoothing": smoothing, "ignore_index": -1}
+            total = jnp.sum(DENSE_CE(x @ w, labels, class_weights=c, **given))
+            return total / jnp.sum(jnp.where(counted, c[jnp.where(counted, labels, 0)], 0.0))
+
+        c = jnp.asarray(CLASS_WEIGHTS).at[labels[5]].set(0.0)
+        places = (0, 1) if smoothing else (0, 1, 2)
+        got, want = (jax.value_and_grad(f, places)(x, w, c) for f in (linear, dense))
+        for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+        broken = linear(x.at[5].set(jnp.inf), w, c, None)
+        assert (broken[5] == 0.0) == (not smoothing) and bool(jnp.all(jnp.isfinite(broken[:5])))
+
+
+def test_gamma_may_be_traced():
+    labels, x, w = ids(9, CLASSES, TOKENS), jnp.asarray(X, jnp.float32), jnp.asarray(W, jnp.float32)
+    gammas = jnp.array([0.0, 0.5, 2.0])
+    sweep = jax.vmap(lambda g: CE(x, w, labels, focal_gamma=g, reduction="sum", chunk_size=CHUNK))
+    want = [jnp.sum(xent_jax.softmax_focal_loss(x @ w, labels, gamma=g)) for g in gammas]
+    np.testing.assert_allclose(sweep(gammas), want, rtol=1e-5)
 
 
 def test_in_vmap_scan_and_checkpoint():

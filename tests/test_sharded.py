@@ -26,6 +26,7 @@ SOFT = np.exp(Y) / np.exp(Y).sum(1, keepdims=True)
 X, W, B = draw(3, TOKENS, FEATURES), draw(4, FEATURES, CLASSES), draw(5, CLASSES)
 FEW = np.random.default_rng(6).integers(0, CLASSES, (TOKENS, 3)).astype(np.int32)
 PROBS = abs(draw(7, TOKENS, 3))
+WEIGHTS = abs(draw(8, CLASSES))
 
 ROWS, HEAD, VECTOR, LOGITS = P("data"), P(None, "model"), P("model"), P("data", "model")
 
@@ -48,6 +49,19 @@ def smoothed(z, labels, kept, **options):
     )
 
 
+def weighted(z, weights, labels, **options):
+    focal = xent_jax.softmax_focal_loss(z, labels, class_weights=weights, **options)
+    return focal + xent_jax.softmax_cross_entropy(
+        z, labels, class_weights=weights, label_smoothing=0.1, z_loss=0.01, **options
+    )
+
+
+def linear_weighted(x, w, labels, weights, **options):
+    both = {"class_weights": weights, "chunk_size": CHUNK, **options}
+    plain = xent_jax.linear_softmax_cross_entropy(x, w, labels, focal_gamma=2.0, **both)
+    return plain + xent_jax.linear_softmax_cross_entropy(x, w, labels, label_smoothing=0.1, **both)
+
+
 def both_heads(x, w, v, **options):
     return xent_jax.linear_softmax_kl_divergence(x, w, x[::-1], v, chunk_size=CHUNK, **options)
 
@@ -66,6 +80,8 @@ def statistics(x, w, labels, **options):
 CASES = {
     "cross entropy of ids": (xent_jax.softmax_cross_entropy, (Z, IDS), (LOGITS, ROWS), 1),
     "masked and smoothed": (smoothed, (Z, IDS, KEPT), (LOGITS, ROWS, VECTOR), 1),
+    "weighted and focal": (weighted, (Z, WEIGHTS, IDS), (LOGITS, VECTOR, ROWS), 2),
+    "linear, weighted": (linear_weighted, (X, W, IDS, WEIGHTS), (ROWS, HEAD, ROWS, VECTOR), 2),
     "soft labels": (xent_jax.softmax_cross_entropy, (Z, SOFT), (LOGITS, LOGITS), 2),
     "entropy": (xent_jax.softmax_entropy, (Z,), (LOGITS,), 1),
     "kl": (xent_jax.softmax_kl_divergence, (Z, Y), (LOGITS, LOGITS), 2),
@@ -102,7 +118,7 @@ def unsharded(name):
     return jax.jit(functools.partial(value_and_slopes, f, moving))(*map(jnp.asarray, arguments))
 
 
-QUICK = {"cross entropy of ids", "linear"}
+QUICK = {"cross entropy of ids", "linear", "weighted and focal"}
 
 
 def each(cases):

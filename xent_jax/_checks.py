@@ -293,6 +293,37 @@ def scalar(name: str, argument: str, x: Any) -> Array:
     return x
 
 
+def gamma(name: str, argument: str, given: Any) -> Array:
+    """One number ≥ 0, NaN if it is negative."""
+    number = scalar(name, argument, given)
+    _condition(number >= 0, f"{name}: {argument} is negative or NaN.")
+    return jnp.where(number >= 0, number, jnp.asarray(jnp.nan, number.dtype))
+
+
+def between_0_and_1(name: str, argument: str, given: Any) -> Array:
+    """One number in [0, 1], NaN if it lies outside."""
+    number = scalar(name, argument, given)
+    valid = (number >= 0) & (number <= 1)
+    _condition(valid, f"{name}: {argument} lies outside [0, 1].")
+    return jnp.where(valid, number, jnp.asarray(jnp.nan, number.dtype))
+
+
+def pos_weight(name: str, given: Any, shape: tuple[int, ...]) -> Array:
+    """A non-negative array that broadcasts to the shape of the logits."""
+    weight = real_array(name, "pos_weight", given)
+    try:
+        fits = jnp.broadcast_shapes(weight.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name}: pos_weight of shape {weight.shape} does not broadcast to logits of shape "
+            f"{shape}; give one number, or one per label."
+        )
+    _condition(jnp.all(weight >= 0), f"{name}: pos_weight holds a negative or NaN weight.")
+    return weight
+
+
 def class_mask(name: str, where: Any, classes: int) -> Array:
     """where as one boolean per class."""
     where = jnp.asarray(where)
@@ -302,6 +333,17 @@ def class_mask(name: str, where: Any, classes: int) -> Array:
             f"got {where.dtype} of shape {where.shape}; tokens are left out by weights."
         )
     return where
+
+
+def class_weights(name: str, given: Any, shape: tuple[int, ...]) -> Array:
+    weights = real_array(name, "class_weights", given)
+    if weights.shape != shape:
+        raise ValueError(
+            f"{name}: class_weights must hold one number per class, {shape} for these logits, "
+            f"got {weights.shape}."
+        )
+    _condition(jnp.all(weights >= 0), f"{name}: class_weights holds a negative or NaN weight.")
+    return weights
 
 
 def per_token(name: str, argument: str, x: Any, shape: tuple[int, ...]) -> Array:
@@ -390,3 +432,68 @@ def heads_agree(name: str, arguments: Any, heads: Any) -> None:
                 f"{name}: {arguments[0][1]} and {w_name} must have the same classes, got shapes "
                 f"{w.shape} and {other_w.shape}; the last axis holds the classes."
             )
+
+
+def class_number(name: str, given: Any) -> int:
+    if isinstance(given, bool) or not hasattr(given, "__index__") or operator.index(given) < 1:
+        raise ValueError(f"{name}: num_classes must be a positive int, got {given!r}.")
+    return operator.index(given)
+
+
+def distributions(name: str, labels: Array, classes: int) -> None:
+    if labels.shape[-1:] != (classes,):
+        raise ValueError(
+            f"{name}: floating labels must be distributions over num_classes={classes} classes, "
+            f"(..., {classes}), got shape {labels.shape}; class ids must have an integer dtype."
+        )
+
+
+def per_entry(name: str, argument: str, x: Any, shape: tuple[int, ...]) -> Array:
+    """A floating array with one number per label."""
+    x = real_array(name, argument, x)
+    if x.shape != shape:
+        raise ValueError(
+            f"{name}: {argument} must hold one number per label, {shape} for these labels, got "
+            f"{x.shape}; broadcast it with jnp.broadcast_to."
+        )
+    return x
+
+
+def counts(name: str, given: Any) -> tuple[Array, Array]:
+    """The counts (..., K), real, and per row whether they are all finite and not negative."""
+    given = real_array(name, "counts", given)
+    class_axes(name, "counts", given, -1)
+    valid = jnp.all((given >= 0) & (given < float("inf")), axis=-1, keepdims=True)
+    _condition(jnp.all(valid), f"{name}: counts holds a negative, infinite or NaN number.")
+    return given, valid
+
+
+def fraction(name: str, argument: str, given: Any) -> float:
+    try:
+        number = float(given)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: {argument} must be a number in [0, 1], got {given!r}.") from None
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(f"{name}: {argument} must lie in [0, 1], got {given!r}.")
+    return number
+
+
+def entropy_order(name: str, argument: str, given: Any) -> tuple[Array, Array]:
+    """The order of an entropy, one number that may be traced, and whether it is ≥ 0."""
+    order = scalar(name, argument, given)
+    valid = order >= 0
+    _condition(valid, f"{name}: {argument} is negative or NaN.")
+    return order, valid
+
+
+def joint_axes(name: str, axis: Any) -> None:
+    if not isinstance(axis, tuple) or len(axis) != 2:
+        raise ValueError(
+            f"{name}: axis must name two axes, that of X and that of Y, got {axis!r}; "
+            "join several variables into one axis with jnp.reshape."
+        )
+
+
+def estimator(name: str, kind: Any) -> None:
+    if kind not in ("k1", "k2", "k3"):
+        raise ValueError(f'{name}: kind must be "k1", "k2" or "k3", got {kind!r}.')

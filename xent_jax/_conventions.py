@@ -71,6 +71,19 @@ def row_data(
     return jnp.where(kept, x, jnp.asarray(fill, x.dtype)), axes, kept
 
 
+def logits_data(
+    name: str, argument: str, x: Any, axis: Any, where: Any, axis_name: Any
+) -> tuple[Array, Axes, Array | None]:
+    """Logits, −inf at the outcomes that do not exist, their class axes, and the mask."""
+    z, axes, kept = row_data(name, argument, x, axis, where, -jnp.inf, axis_name)
+    check.no_nan(name, argument, z)
+    # In the maximum over all shards of the classes.
+    impossible = class_max(z, axes) == -jnp.inf
+    alive = some_kept(kept, z.shape, axes)
+    check.some_class_possible(name, argument, impossible if alive is None else impossible & alive)
+    return z, axes, kept
+
+
 def match_precision(a: Array, b: Array) -> tuple[Array, Array]:
     """Both arrays, float64 if one of them is: under strict promotion float32 would clash."""
     if jnp.float64 in (a.dtype, b.dtype):

@@ -10,19 +10,20 @@ from jax.typing import ArrayLike
 
 from . import _checks as check
 from ._conventions import compiled, in_base
+from ._cost_functions import focal, itself
 from ._linear_chunks import Classes, Tokens, token_values
 from ._linear_reduce import Batch, Options, batch, plan, reduced, verdicts
 from ._linear_rows import (
     entropy_alone,
     first_largest,
     log_prob,
-    logsumexp,
     under_few,
-    with_z_loss,
 )
 from ._softmax_divergence import js, kl
 from ._softmax_entropy import entropy
-from ._softmax_labels import at_class, logit_of, under_target, uniform
+from ._softmax_labelled import class_weight_array, weight_of
+from ._softmax_labels import at_class, at_class_of, logit_of, under_target, uniform
+from ._softmax_logsumexp import logsumexp, with_z_loss
 
 _STATIC = ("reduction", "logits_fn", "base", "chunk_size", "axis_name")
 
@@ -40,6 +41,8 @@ def linear_softmax_cross_entropy(
     reduction: str | None = None,
     normalizer: ArrayLike | None = None,
     label_smoothing: float = 0.0,
+    class_weights: ArrayLike | None = None,
+    focal_gamma: ArrayLike | None = None,
     z_loss: float = 0.0,
     ignore_index: int | None = None,
     logits_fn: Any = None,
@@ -68,7 +71,13 @@ def linear_softmax_cross_entropy(
             over all the micro-batches of a step.
         label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/K, K the number of classes
             that `where` keeps.
-        z_loss: adds z_loss·(log Σ e^z)² to the loss of each token (in nats, before `base`).
+        class_weights: (K,), the weight w_j of each class: smoothed labels y become w·y, and for
+            class ids "mean" divides by Σ weights·w_y. Where labels are smoothed or have
+            `label_probs`, they are a constant to differentiation.
+        focal_gamma: γ ≥ 0 of the focal loss (1 − p)^γ·(−log p), as in `softmax_focal_loss`; a
+            constant to differentiation.
+        z_loss: adds z_loss·(log Σ e^z)² to the loss of each token (in nats, before `base`),
+            whatever the class weights.
         ignore_index: the id of tokens to leave out: loss 0 and gradient 0; of several ids per
             token it leaves out that one, such as the padding of fewer than k.
         logits_fn: any differentiable elementwise map of the logits, such as
@@ -108,7 +117,21 @@ def linear_softmax_cross_entropy(
     smoothing, z_weight = check.smoothing(name, label_smoothing), check.z_loss(name, z_loss)
     ids, counted, valid = _ids(name, here, labels, label_probs, ignore_index)
     logits = jax.ShapeDtypeStruct((1, here.heads[0].w.shape[1]), here.dtype)
-    share = (uniform(logits, None if here.kept is None else here.kept[None], here.axes),)
+    share = uniform(logits, None if here.kept is None else here.kept[None], here.axes)
+    weight, weight_of_id = jnp.ones((1, 1), here.dtype), None
+    if class_weights is not None:
+        weights = class_weight_array(name, class_weights, logits, here.axes).astype(here.dtype)
+        if label_probs is None:
+            weight_of_id = weight_of(weights, ids, here.heads[0].w, here.axes)
+        weights = lax.stop_gradient(weights)[None]
+        weight, share = weights, weights * share
+    f, parameter = itself, ()
+    if focal_gamma is not None:
+        gamma = check.gamma(name, "focal_gamma", focal_gamma).astype(here.dtype)
+        f, parameter = focal, (lax.stop_gradient(gamma).reshape(1, 1),)
+
+    one_class = label_probs is None and not smoothing and (weight_of_id is None or not z_weight)
+    weighted = class_weights is not None
     if label_probs is not None:
         probs = check.real_array(name, "label_probs", label_probs)
         check.same_shape(name, "labels", jnp.asarray(labels), "label_probs", probs)
@@ -118,13 +141,23 @@ def linear_softmax_cross_entropy(
         probs = jnp.where(named, probs, jnp.zeros((), probs.dtype))
         if here.dtype == jnp.float64:
             probs = probs.astype(jnp.float64)
-        row, data = under_few(smoothing), (probs, ids)
-    elif smoothing:
-        row, data = under_target("ids", smoothing), (ids,)
+        row, data = under_few(smoothing, f, weighted), (probs, ids)
+        of_classes = (weight, share, *parameter)
+    elif one_class:
+        row = at_class if f is itself else at_class_of(f)
+        data, of_classes = (ids,), parameter
     else:
-        row, data, share = at_class, (ids,), ()
+        row, data, of_classes = under_target("ids", smoothing, f, weighted), (ids,), (share,)
+        of_classes = (share, *parameter)
+        if weight_of_id is None:
+            of_classes = (weight, *of_classes)
+        else:
+            data = (ids, lax.stop_gradient(weight_of_id))
     row = with_z_loss(row, z_weight) if z_weight else row
-    return reduced(name, here, row, verdicts(here, counted, valid), data, share, options)
+    mass = None if weight_of_id is None else weight_of_id[:, 0]
+    scale = mass if one_class else None
+    verdict = verdicts(here, counted, valid)
+    return reduced(name, here, row, verdict, data, of_classes, options, scale, mass)
 
 
 def _ids(

@@ -107,8 +107,10 @@ def reduced(
     data: tuple[Array, ...],
     of_classes: tuple[Array, ...],
     options: Options,
+    scale: Array | None = None,
+    mass: Array | None = None,
 ) -> Array:
-    """weight · value per token, or their sum, or their mean."""
+    """weight · scale · value per token, or their sum, or their mean: over Σ weight · mass."""
     check.reduction(name, options.reduction, options.normalizer)
     how = plan(name, here, (row,), options)
     tokens, classes = Tokens(verdict[:, None], data), Classes(here.kept, of_classes)
@@ -116,6 +118,9 @@ def reduced(
     if options.weights is not None:
         given = check.per_token(name, "weights", options.weights, here.shape).reshape(-1)
         weights = jnp.where(verdict == 0.0, 0.0, given.astype(here.dtype))
+    count = weights if mass is None else jnp.where(weights == 0.0, 0.0, weights * mass)
+    if scale is not None:
+        weights = jnp.where(weights == 0.0, 0.0, weights * scale)
     heads = tuple(h._replace(x=_seen(h.x, verdict, weights)) for h in here.heads)
     if options.reduction is None:
         (values,) = token_values(how, heads, tokens, classes)
@@ -124,7 +129,7 @@ def reduced(
     total = in_base(name, weighted_sum(how, heads, weights, tokens, classes), options.base)
     if options.reduction == "sum":
         return total
-    normalizer = jnp.sum(weights)
+    normalizer = jnp.sum(count)
     if options.normalizer is not None:
         normalizer = check.scalar(name, "normalizer", options.normalizer).astype(total.dtype)
     empty = normalizer == 0.0

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from ._blocks import Axes, across, is_sharded, local
-from ._numerics import class_max, depth, exact_weight, partition, peak
+from ._cost_functions import CostFunction, itself
+from ._numerics import class_max
 from ._rows import RowFunction
 from ._softmax_entropy import entropy as entropy_row
 from ._softmax_labels import (
@@ -19,24 +20,6 @@ from ._softmax_labels import (
     logit_of,
     under_target,
 )
-
-
-def _logsumexp(axes: Axes, z: Array, *_: Array) -> tuple[Array, tuple[Array, Array]]:
-    m = peak(z, axes)
-    total, s = partition(depth(z, m), axes)
-    # A row holding +inf has that maximum, not the largest finite number.
-    highest = class_max(z, axes)
-    value = jnp.where(jnp.isinf(highest), highest, m + jnp.log1p(s))
-    return value, (m, total)
-
-
-def _logsumexp_slopes(axes: Axes, numbers: tuple[Array, Array], z: Array, *_: Array) -> tuple:
-    m, total = numbers
-    return (exact_weight(z, m) / total,)
-
-
-# (axes, verdict, logits, …) → log Σ e^z.
-logsumexp = RowFunction(_logsumexp, _logsumexp_slopes)
 
 # (axes, verdict, logits, …) → the entropy of softmax(logits), whatever else comes.
 entropy_alone = RowFunction(
@@ -71,9 +54,9 @@ def _negative(value: Array, numbers: tuple[Array, ...]) -> tuple[Array, tuple[Ar
 
 
 @cache
-def under_few(smoothing: float) -> RowFunction:
-    """(axes, verdict, logits, probs, ids, share) → cross entropy under k classes per row."""
-    dense = under_target("soft", smoothing)
+def under_few(smoothing: float, f: CostFunction = itself, weighted: bool = False) -> RowFunction:
+    """(axes, verdict, logits, probs, ids, weight, share, *parameter) → Σ y f(−log p), k classes."""
+    dense = under_target("soft", smoothing, f, weighted)
 
     def place(axes: Axes, z: Array, ids: Array) -> tuple[Array, ...]:
         """Where the ids stand in the logits; beyond their end if on another shard."""
@@ -91,35 +74,18 @@ def under_few(smoothing: float) -> RowFunction:
             return reduce(operator.add, parts, jnp.zeros_like(z))
         return jnp.zeros_like(z).at[place(axes, z, ids)].add(probs, mode="drop")
 
-    def formula(axes: Axes, z: Array, probs: Array, ids: Array, share: Array):
-        value, numbers = dense.formula(axes, z, spread(axes, z, probs, ids), share)
+    def formula(axes: Axes, z: Array, probs: Array, ids: Array, *of_classes: Array):
+        value, numbers = dense.formula(axes, z, spread(axes, z, probs, ids), *of_classes)
         # Two entries of one class could hide a negative probability.
         lowest = jnp.min(probs, axis=local(axes), keepdims=True)
         return jnp.where(lowest < 0.0, jnp.nan, value), numbers
 
-    def slopes(axes: Axes, numbers, z: Array, probs: Array, ids: Array, share: Array):
-        by_z, by_labels = dense.slopes(axes, numbers, z, spread(axes, z, probs, ids), share)
+    def slopes(axes: Axes, numbers, z: Array, probs: Array, ids: Array, *of_classes: Array):
+        labels = spread(axes, z, probs, ids)
+        by_z, by_labels, *_ = dense.slopes(axes, numbers, z, labels, *of_classes)
         if is_sharded(z):
             each = jnp.split(ids, ids.shape[-1], -1)
             return by_z, jnp.concatenate([logit_of(by_labels, y, axes) for y in each], -1)
         return by_z, by_labels.at[place(axes, z, ids)].get(mode="fill", fill_value=0.0)
-
-    return RowFunction(formula, slopes)
-
-
-@cache
-def with_z_loss(row: RowFunction, z_loss: float) -> RowFunction:
-    """The row function plus z_loss · (log Σ e^z)²."""
-
-    def formula(axes: Axes, z: Array, *data: Array):
-        value, numbers = row.formula(axes, z, *data)
-        height, more = logsumexp.formula(axes, z)
-        return value + z_loss * height**2, (numbers, height, more)
-
-    def slopes(axes: Axes, all_numbers, z: Array, *data: Array):
-        numbers, height, more = all_numbers
-        by_z, *others = row.slopes(axes, numbers, z, *data)
-        (by_height,) = logsumexp.slopes(axes, more, z)
-        return by_z + 2.0 * z_loss * height * by_height, *others
 
     return RowFunction(formula, slopes)

@@ -7,6 +7,7 @@ cancels.
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -183,3 +184,98 @@ def partition(u: Array, axes: Axes) -> tuple[Array, Array]:
     # The entry left out moves all the same: its derivative counts.
     rest = class_sum(jnp.where(w < 1.0, w, w - 1.0), axes)
     return total, jnp.where(total < 2.0, rest, total - 1.0)
+
+
+def phi_over_square(x: Array) -> Array:
+    """φ(x)/x², ½ at x = 0."""
+    close = jnp.abs(x) <= 1.0
+    inside, beyond = jnp.where(close, x, 0.0), jnp.where(close, 1.0, x)
+    near = taylor(-inside, _inverse_factorial, 2, _order(x))
+    return jnp.where(close, near, (jnp.expm1(-beyond) + beyond) / beyond / beyond)
+
+
+def _finite_product(x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """x·y, x and y, infinities made finite before: 0·inf is 0."""
+    x, y = (jnp.clip(a, -largest(a), largest(a)) for a in (x, y))
+    return x * y, x, y
+
+
+@jax.custom_jvp
+def deformed(cost: Array, order: Array) -> Array:
+    """(1 − e^{−tc})/t, the cost c deformed by the order t: c itself at t = 0, to rounding near it.
+
+    An infinite cost gives 1/t for t > 0 and itself otherwise.
+    """
+    x, _, t = _finite_product(cost, order)
+    close = jnp.abs(x) <= 1.0
+    near = cost * taylor(-jnp.where(close, x, 0.0), _inverse_factorial, 1, _order(x))
+    return jnp.where(close, near, -jnp.expm1(-x) / jnp.where(close, 1.0, t))
+
+
+@deformed.defjvp
+def _deformed_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # For t near 0: ∂/∂c = e^{−x} and ∂/∂t = −(1 − (1 + x)·e^{−x})/t² = −c²·e^{−x}·φ(−x)/x², x = tc.
+    x, c, t = _finite_product(*primals)
+    limit = largest(x)
+    x = jnp.clip(x, -limit, limit)
+    close = jnp.abs(x) <= 1.0
+    inside = jnp.where(close, x, 0.0)
+    square = jnp.square(jnp.clip(c, -math.sqrt(limit), math.sqrt(limit)))
+    near = square * jnp.exp(-inside) * phi_over_square(-inside)
+    far = (1.0 - (1.0 + x) * jnp.exp(-x)) / jnp.square(jnp.where(close, 1.0, t))
+    by_cost = jnp.minimum(jnp.exp(-x), limit)
+    by_order = jnp.minimum(jnp.where(close, near, far), limit)
+    return deformed(*primals), by_cost * tangents[0] - by_order * tangents[1]
+
+
+@jax.custom_jvp
+def undeformed(value: Array, order: Array) -> Array:
+    """−log(1 − ts)/t, s at t = 0: the cost whose `deformed` value is s. It needs ts < 1."""
+    y = order * value
+    still = y == 0.0
+    far = -log_of(1.0 - y, -y) / jnp.where(still, 1.0, order)
+    return jnp.where(still, value, far)
+
+
+@undeformed.defjvp
+def _undeformed_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # For t near 0: ∂/∂s = 1/(1 − ts) and ∂/∂t = c²·φ(−x)/x², c the result and x = tc.
+    value, order = primals
+    cost = undeformed(value, order)
+    by_order = cost * cost * phi_over_square(-order * cost)
+    return cost, tangents[0] / (1.0 - order * value) + by_order * tangents[1]
+
+
+def exact_product(a: Array, b: Array) -> tuple[Array, Array]:
+    """a·b as a rounded number and its rounding error (Dekker 1971, A Floating-Point Technique).
+
+    The halves come from masks, which neither overflow nor depend on how a sum is evaluated.
+    """
+    product = a * b
+    (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
+    error = a_high * b_high - product
+    return product, ((error + a_high * b_low) + a_low * b_high) + a_low * b_low
+
+
+def _halves(x: Array) -> tuple[Array, Array]:
+    """x as a sum of two numbers with half its digits."""
+    bits, half = (jnp.uint64, 27) if x.dtype == jnp.float64 else (jnp.uint32, 12)
+    kept = lax.bitcast_convert_type(x, bits) >> half << half
+    high = lax.bitcast_convert_type(kept, x.dtype)
+    return high, x - high
+
+
+def exact_sum(high: Array, low: Array, axis: int) -> tuple[Array, Array]:
+    """The sum along the axis, which stays, of numbers high + low, as such a number.
+
+    By halves, each rounding error added to the low part: it has twice the digits of its dtype.
+    """
+    size = high.shape[axis]
+    padding = [(0, 0)] * high.ndim
+    padding[axis] = (0, (1 << (size - 1).bit_length()) - size)
+    high, low = jnp.pad(high, padding), jnp.pad(low, padding)
+    while high.shape[axis] > 1:
+        (a, b), (a_low, b_low) = jnp.split(high, 2, axis), jnp.split(low, 2, axis)
+        high, error = exact_difference(a, -b)
+        low = (a_low + b_low) + error
+    return high, low

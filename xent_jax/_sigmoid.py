@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from . import _checks as check
 from ._conventions import compiled, in_base, match_precision
-from ._numerics import binary_entropy, compute_dtype, largest, sigmoid, widen
+from ._numerics import binary_entropy, compute_dtype, largest, sigmoid, softplus, widen
 from ._rows import directional, elementwise_slopes, judge
 from ._softmax_divergence import js, kl
 
@@ -43,25 +43,30 @@ def _entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 @jax.custom_jvp
-def _cross_entropy(logits: Array, y: Array, verdict: Array) -> Array:
-    """y·softplus(−z) + (1 − y)·softplus(z): hard labels subtract nothing."""
-    z, y = widen(logits), widen(y)
-    above = jnp.where(y == 1.0, 0.0, (1.0 - y) * jnp.maximum(z, 0.0))
-    below = jnp.where(y == 0.0, 0.0, y * jnp.maximum(-z, 0.0))
-    return judge(above + below + jnp.log1p(jnp.exp(-jnp.abs(z))), widen(verdict))
+def _cross_entropy(logits: Array, y: Array, positive: Array, verdict: Array) -> Array:
+    """π·y·softplus(−z) + (1 − y)·softplus(z), π the weight of class 1: nothing is subtracted."""
+    z, y, positive = widen(logits), widen(y), widen(positive)
+    one, zero = positive * y, 1.0 - y
+    above = jnp.where(zero == 0.0, 0.0, zero * jnp.maximum(z, 0.0))
+    below = jnp.where(one == 0.0, 0.0, one * jnp.maximum(-z, 0.0))
+    value = above + below + (one + zero) * jnp.log1p(jnp.exp(-jnp.abs(z)))
+    return judge(value, widen(verdict))
 
 
 @partial(_cross_entropy.defjvp, symbolic_zeros=True)
 def _cross_entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    # For saturated logits: (1 − y) σ(z) − y σ(−z) keeps the tail that σ(z) − y rounds away.
-    z, y, verdict = primals
+    # For saturated logits: (1 − y) σ(z) − π y σ(−z) keeps the tail that σ(z) − y rounds away.
+    z, y, positive, verdict = primals
 
-    def gradients(z: Array, y: Array) -> tuple[Array, Array]:
-        slope = (1.0 - y) * sigmoid(z) - y * sigmoid(-z)
-        return slope, -z
+    def gradients(z: Array, y: Array, positive: Array) -> tuple[Array, ...]:
+        finite = jnp.clip(z, -largest(z), largest(z))
+        by_z = (1.0 - y) * sigmoid(z) - positive * y * sigmoid(-z)
+        # π·softplus(−z) − softplus(z), which for π = 1 is −z.
+        by_y = (positive - 1.0) * softplus(-finite) - finite
+        return by_z, by_y, y * softplus(-finite)
 
     value = _cross_entropy(*primals)
-    return value, _moved(gradients, verdict, (z, y), tangents[:2])
+    return value, _moved(gradients, verdict, (z, y, positive), tangents[:3])
 
 
 def _data(name: str, argument: str, logits: Any, where: Any) -> tuple[Array, Array | None]:
@@ -76,7 +81,7 @@ def _data(name: str, argument: str, logits: Any, where: Any) -> tuple[Array, Arr
     return z, kept
 
 
-def _finish(name: str, value: Array, kept: Array | None, base: Any) -> Array:
+def finish_elements(name: str, value: Array, kept: Array | None, base: Any) -> Array:
     return in_base(name, value if kept is None else jnp.where(kept, value, 0.0), base)
 
 
@@ -131,7 +136,7 @@ def sigmoid_entropy(
     """
     name = "sigmoid_entropy"
     z, kept = _data(name, "logits", logits, where)
-    return _finish(name, _entropy(z), kept, base)
+    return finish_elements(name, _entropy(z), kept, base)
 
 
 @compiled("base", "ignore_index", "label_smoothing")
@@ -143,8 +148,9 @@ def sigmoid_cross_entropy(
     base: float | None = None,
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    pos_weight: ArrayLike | None = None,
 ) -> Array:
-    """Binary cross entropy, elementwise: y·softplus(−z) + (1 − y)·softplus(z).
+    """Binary cross entropy, elementwise: π·y·softplus(−z) + (1 − y)·softplus(z), π = 1.
 
     Hard labels subtract nothing, so a confident prediction keeps its loss and its gradient.
 
@@ -156,13 +162,16 @@ def sigmoid_cross_entropy(
         base: unit of the result, None for nats, 2 for bits.
         ignore_index: the id of elements to leave out: loss 0 and gradient 0.
         label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/2.
+        pos_weight: π ≥ 0, the weight of class 1, broadcast against logits: one number, or one for
+            each label of a multi-label problem, such as (count of zeros) / (count of ones).
 
     Returns:
         One number per logit: the same shape, float32 (float64 for float64 input), in nats unless
         `base` is given.
 
     Edge cases: z = ±inf: 0 for the label it is sure of, +inf for the other · an id other than 0
-    and 1, or a label outside [0, 1], gives NaN for that element · so does a NaN logit.
+    and 1, or a label outside [0, 1], gives NaN for that element · so does a NaN logit, and a
+    negative or NaN pos_weight.
 
     Example:
         >>> import jax.numpy as jnp
@@ -174,6 +183,23 @@ def sigmoid_cross_entropy(
     See also: `softmax_cross_entropy` for exclusive classes.
     """
     name = "sigmoid_cross_entropy"
+    z, y, verdict, kept = labelled_elements(
+        name, logits, labels, where, ignore_index, label_smoothing
+    )
+    positive = jnp.ones((), compute_dtype(z))
+    if pos_weight is not None:
+        positive = check.pos_weight(name, pos_weight, z.shape)
+        z, positive = match_precision(z, positive)
+        positive = jnp.where(positive >= 0, positive, jnp.asarray(jnp.nan, positive.dtype))
+    positive = jnp.broadcast_to(positive, z.shape)
+    value = _cross_entropy(z, y.astype(z.dtype), positive, verdict.astype(z.dtype))
+    return finish_elements(name, value, kept, base)
+
+
+def labelled_elements(
+    name: str, logits: Any, labels: Any, where: Any, ignore_index: Any, label_smoothing: Any
+) -> tuple[Array, Array, Array, Array | None]:
+    """The logits, smoothed labels, the verdict on each element, and the mask."""
     z, kept = _data(name, "logits", logits, where)
     y, ids = check.label_array(name, labels)
     check.same_shape(name, "logits", z, "labels", y)
@@ -191,7 +217,7 @@ def sigmoid_cross_entropy(
     if smoothing != 0.0:
         y = (1.0 - smoothing) * widen(y) + smoothing / 2
     verdict = jnp.where(counted, jnp.where(valid, 1.0, jnp.nan), 0.0).astype(z.dtype)
-    return _finish(name, _cross_entropy(z, y, verdict), kept, base)
+    return z, y, verdict, kept
 
 
 @compiled("base")
@@ -230,7 +256,7 @@ def sigmoid_kl_divergence(
     """
     name = "sigmoid_kl_divergence"
     zp, zq, kept = _pair(name, p_logits, q_logits, where)
-    return _finish(name, _recomputed(kl)(zp, zq), kept, base)
+    return finish_elements(name, _recomputed(kl)(zp, zq), kept, base)
 
 
 @compiled("base")
@@ -269,4 +295,4 @@ def sigmoid_js_divergence(
     """
     name = "sigmoid_js_divergence"
     zp, zq, kept = _pair(name, p_logits, q_logits, where)
-    return _finish(name, _recomputed(js)(zp, zq), kept, base)
+    return finish_elements(name, _recomputed(js)(zp, zq), kept, base)

@@ -2,27 +2,18 @@
 
 from typing import Any
 
-import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
 from . import _checks as check
-from ._blocks import Axes, local
-from ._conventions import compiled, finish, match_precision, row_data, row_verdict, some_kept
-from ._numerics import class_max
+from ._blocks import Axes
+from ._conventions import compiled, finish, logits_data, match_precision, row_verdict, some_kept
+from ._cost_functions import itself
 from ._softmax_divergence import js, kl
 from ._softmax_entropy import entropy
-from ._softmax_labels import at_class, class_count, under_target, uniform
+from ._softmax_labelled import labelled
 
 _OPTIONS = ("axis", "base", "keepdims", "axis_name")
-
-
-def _check_logits(name: str, argument: str, logits: Array, kept: Array | None, axes: Axes) -> None:
-    check.no_nan(name, argument, logits)
-    # In the maximum over all shards of the classes.
-    impossible = class_max(logits, axes) == -jnp.inf
-    alive = some_kept(kept, logits.shape, axes)
-    check.some_class_possible(name, argument, impossible if alive is None else impossible & alive)
 
 
 @compiled(*_OPTIONS)
@@ -66,13 +57,12 @@ def softmax_entropy(
     See also: `entropy` for probabilities, `sigmoid_entropy` for independent logits.
     """
     name = "softmax_entropy"
-    z, axes, kept = row_data(name, "logits", logits, axis, where, -jnp.inf, axis_name)
-    _check_logits(name, "logits", z, kept, axes)
+    z, axes, kept = logits_data(name, "logits", logits, axis, where, axis_name)
     value = entropy(axes, row_verdict(z, axes, some_kept(kept, z.shape, axes)), z)
     return finish(name, value, axes, base, keepdims)
 
 
-@compiled(*_OPTIONS, "ignore_index", "label_smoothing")
+@compiled(*_OPTIONS, "ignore_index", "label_smoothing", "z_loss")
 def softmax_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -84,6 +74,8 @@ def softmax_cross_entropy(
     axis_name: str | tuple[str, ...] | None = None,
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    class_weights: ArrayLike | None = None,
+    z_loss: float = 0.0,
 ) -> Array:
     """Cross entropy of a softmax at class ids, u_y + log1p(s), or under distributions.
 
@@ -102,6 +94,11 @@ def softmax_cross_entropy(
         ignore_index: the id of examples to leave out: loss 0 and gradient 0.
         label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/K, K the number of classes
             that `where` keeps; no one-hot array is built.
+        class_weights: (K,), the weight w_j of each class; smoothed labels y become w·y, so that a
+            class id costs w_y·(−log p_y). Σ loss / Σ w_y is the weighted mean for class ids; for
+            several class axes the weights are flat, as the ids are.
+        z_loss: adds z_loss·(log Σ e^z)² to each loss (in nats, before `base`), whatever the class
+            weights.
 
     Returns:
         One number per example: the shape of logits without the class axes, float32 (float64 for
@@ -110,8 +107,9 @@ def softmax_cross_entropy(
     Edge cases: logit −inf: a class of probability 0 · one +inf logit: that class has probability 1,
     several share it · an id outside [0, K) gives NaN for that example, it never wraps · a
     label on a class of probability 0, or an id masked by `where`: +inf · 0·inf in soft labels is 0
-    · a negative or NaN soft label, a NaN logit, or −inf everywhere, gives NaN for that example ·
-    `where` all False gives 0, with gradient 0.
+    · a negative or NaN soft label, a NaN logit, or −inf everywhere, gives NaN for that example · a
+    negative or NaN class weight gives NaN where it is used, weight 0 leaves out even an infinite
+    loss · `where` all False gives 0, with gradient 0.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -141,57 +139,29 @@ def softmax_cross_entropy(
 
     See also: `cross_entropy` for probabilities, `sigmoid_cross_entropy` for independent labels.
     """
-    name = "softmax_cross_entropy"
-    z, axes, kept = row_data(name, "logits", logits, axis, where, -jnp.inf, axis_name)
-    _check_logits(name, "logits", z, kept, axes)
-    y, ids = check.label_array(name, labels)
-    check.ignore_index_for_ids(name, ignore_index, ids)
-    smoothing = check.smoothing(name, label_smoothing)
-    alive = some_kept(kept, z.shape, axes)
-    if not ids:
-        z, y = match_precision(z, y)
-    share = uniform(z, kept, axes)
-    if ids:
-        check.id_shape(name, y, z, local(axes))
-        if local(axes) == (z.ndim - 1,):
-            check.label_sharding(name, y, z)
-        y, verdict = _safe_ids(name, y, z, axes, ignore_index, alive)
-        if smoothing == 0.0:
-            value = at_class(axes, verdict, z, y)
-        else:
-            value = under_target("ids", smoothing)(axes, verdict, z, y, share)
-    else:
-        check.same_shape(name, "logits", z, "labels", y)
-        if kept is not None:
-            y = jnp.where(kept, y, jnp.zeros((), y.dtype))
-        check.probabilities(name, "labels", y)
-        verdict = row_verdict(z, axes, alive)
-        value = under_target("soft", smoothing)(axes, verdict, z, y, share)
-    return finish(name, value, axes, base, keepdims)
-
-
-def _safe_ids(
-    name: str, labels: Array, z: Array, axes: Axes, ignore_index: int | None, alive: Array | None
-) -> tuple[Array, Array]:
-    """The ids with their class axes, in range, and the verdict on each row."""
-    classes = class_count(z, axes)
-    labels = lax.expand_dims(labels, sorted(local(axes)))
-    counted = jnp.ones(labels.shape, bool) if alive is None else alive
-    if ignore_index is not None:
-        counted &= check.differs(labels, ignore_index)
-    valid = (labels >= 0) & (labels <= classes - 1)
-    check.ids_in_range(name, valid | ~counted, classes)
-    return jnp.where(valid, labels, 0).astype(jnp.int32), row_verdict(z, axes, counted, valid)
+    return labelled(
+        "softmax_cross_entropy",
+        logits,
+        labels,
+        itself,
+        axis=axis,
+        where=where,
+        base=base,
+        keepdims=keepdims,
+        axis_name=axis_name,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+        z_loss=z_loss,
+    )
 
 
 def _pair(
     name: str, p_logits: Any, q_logits: Any, axis: Any, where: Any, axis_name: Any
 ) -> tuple[Array, Array, Axes, Array | None]:
-    zp, axes, kept = row_data(name, "p_logits", p_logits, axis, where, -jnp.inf, axis_name)
-    zq, _, _ = row_data(name, "q_logits", q_logits, axis, where, -jnp.inf, axis_name)
+    zp, axes, kept = logits_data(name, "p_logits", p_logits, axis, where, axis_name)
+    zq, _, _ = logits_data(name, "q_logits", q_logits, axis, where, axis_name)
     check.same_shape(name, "p_logits", zp, "q_logits", zq)
-    _check_logits(name, "p_logits", zp, kept, axes)
-    _check_logits(name, "q_logits", zq, kept, axes)
     return *match_precision(zp, zq), axes, kept
 
 

@@ -1,7 +1,8 @@
-"""Cross entropy of a softmax at a class id, or under a distribution over the classes.
+"""Losses of a softmax at a class id, or under a distribution over the classes.
 
 With u = m − z the depth below the row maximum and s = Σ e^{−u} over all entries but one maximal:
-the cost of class j is −log p_j = u_j + log1p(s), a sum of two non-negative numbers.
+the cost of class j is c_j = −log p_j = u_j + log1p(s), a sum of two non-negative numbers. A loss is
+f(c) for some f of `_cost_functions`; cross entropy is the cost itself.
 """
 
 import math
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ._blocks import Axes, across, is_sharded, local
+from ._cost_functions import CostFunction, itself, slope
 from ._numerics import class_sum, compute_dtype, depth, exact_weight, largest, partition, peak
 from ._rows import RowFunction
 
@@ -23,17 +25,22 @@ def class_index(logits: Array, axes: Axes) -> Array:
 
     Floating while that is exact: XLA on the CPU compares floats faster than integers.
     """
-    inner = local(axes)
-    sizes = [logits.shape[a] for a in inner]
     exact = class_count(logits, axes) <= 1 / jnp.finfo(logits.dtype).eps
     dtype = logits.dtype if exact else jnp.int32
-    flat = jnp.arange(math.prod(sizes), dtype=dtype).reshape(sizes)
-    shape = [n if a in inner else 1 for a, n in enumerate(logits.shape)]
-    index = jnp.transpose(flat, sorted(range(len(inner)), key=inner.__getitem__)).reshape(shape)
+    here = math.prod(logits.shape[a] for a in local(axes))
+    index = over_classes(jnp.arange(here, dtype=dtype), logits, axes)
     if across(axes):
         return index + first_class(logits, axes).astype(dtype)
     # Under an explicit mesh a select wants its arguments split alike.
     return index + jnp.zeros_like(logits, dtype) if is_sharded(logits) else index
+
+
+def over_classes(flat: Array, logits: Any, axes: Axes) -> Array:
+    """A vector over the classes (of this shard), laid along the class axes of the logits."""
+    inner = local(axes)
+    along = flat.reshape([logits.shape[a] for a in inner])
+    shape = [n if a in inner else 1 for a, n in enumerate(logits.shape)]
+    return jnp.transpose(along, sorted(range(len(inner)), key=inner.__getitem__)).reshape(shape)
 
 
 def class_count(logits: Any, axes: Axes) -> int:
@@ -112,51 +119,88 @@ at_class = RowFunction(_at_class, _at_class_slopes)
 
 
 @cache
-def under_target(kind: str, smoothing: float) -> RowFunction:
-    """(axes, verdict, logits, labels, share) → −Σ y log p for y = (1 − α)·labels + α·share.
+def at_class_of(f: CostFunction) -> RowFunction:
+    """(axes, verdict, logits, ids in range, parameter of f) → f(−log p) at the class ids."""
 
-    kind "ids": labels are class ids of size one along the class axes; kind "soft": a distribution.
+    def formula(axes: Axes, z: Array, ids: Array, parameter: Array) -> tuple[Array, Any]:
+        cost, numbers = at_class.formula(axes, z, ids)
+        return f(cost, parameter), (cost, numbers)
+
+    def slopes(axes: Axes, numbers: Any, z: Array, ids: Array, parameter: Array) -> tuple:
+        cost, more = numbers
+        (by_z,) = at_class.slopes(axes, more, z, ids)
+        by_cost, by_parameter = slope(f, cost, parameter)
+        by_parameter = jnp.where(is_class(ids, z, axes), by_parameter, 0.0)
+        return by_cost * by_z, jnp.zeros_like(cost), by_parameter
+
+    return RowFunction(formula, slopes)
+
+
+@cache
+def under_target(
+    kind: str, smoothing: float, f: CostFunction = itself, weighted: bool = False
+) -> RowFunction:
+    """(axes, verdict, logits, labels, weight, share, *parameter of f) → Σ y f(−log p).
+
+    y = (1 − α)·weight·labels + α·share. Kind "ids": labels are class ids of size one along the
+    class axes, and so is the weight; kind "soft": a distribution, with one weight per class. Unless
+    weighted, the weight is 1 and the share sums to 1.
     """
 
-    def target(axes: Axes, z: Array, labels: Array, share: Array) -> Array:
-        y = labels
-        if kind == "ids":
-            y = is_class(labels, z, axes).astype(z.dtype)
+    def target(axes: Axes, z: Array, labels: Array, weight: Array, share: Array) -> Array:
+        y = is_class(labels, z, axes).astype(z.dtype) if kind == "ids" else labels
+        y = weight * y if weighted else y
         return y if smoothing == 0.0 else (1.0 - smoothing) * y + smoothing * share
 
-    def cost(y: Array, u: Array, log_total: Array) -> Array:
+    def costs(y: Array, u: Array, log_total: Array) -> Array:
         """−log p of each class. An infinite cost is made finite where y = 0, so that 0·inf is 0."""
         return jnp.where(y == 0.0, jnp.minimum(u, largest(u)), u) + log_total
 
-    def formula(axes: Axes, z: Array, labels: Array, share: Array) -> tuple[Array, Numbers]:
+    def formula(
+        axes: Axes, z: Array, labels: Array, weight: Array, share: Array, *parameter: Array
+    ) -> tuple[Array, Numbers]:
         m = peak(z, axes)
         u = depth(z, m)
         total, s = partition(u, axes)
-        log_total = jnp.log1p(s)
-        y = target(axes, z, labels, share)
+        y = target(axes, z, labels, weight, share)
         # Against +inf any other logit has probability 0.
         below = jnp.where((m == largest(z)) & (u > 0.0), jnp.inf, u)
-        term = y * cost(y, below, log_total)
+        cost = costs(y, below, jnp.log1p(s))
+        term = y * f(cost, *parameter)
         if kind == "soft":
             term = jnp.where(labels < 0.0, jnp.nan, term)
         value = class_sum(term, axes)
-        # Σ y: the uniform share and a class id have mass 1.
-        mass = jnp.ones_like(m)
-        if kind == "soft":
+        if f is not itself or weighted:
+            mass = class_sum(y * slope(f, cost, *parameter)[0], axes)
+        elif kind == "soft":
             mass = (1.0 - smoothing) * class_sum(labels, axes) + smoothing
+        else:  # the uniform share and a class id have mass 1
+            mass = jnp.ones_like(m)
         return jnp.where(total > 0.0, value, jnp.nan), (m, total, s, mass)
 
     def slopes(
-        axes: Axes, numbers: Numbers, z: Array, labels: Array, share: Array
-    ) -> tuple[Array, ...]:
-        # ∂/∂z = Y p − y = p·(Y − y) − y·(1 − p), Y = Σ y, with 1 − p = (s + 1 − e^{−u})/T.
+        axes: Axes, numbers: Numbers, z: Array, labels: Array, weight: Array, share: Array,
+        *parameter: Array,
+    ) -> tuple:  # fmt: skip
+        # With y' = y f'(c) and Y = Σ y': ∂/∂z = Y p − y' = p·(Y − y') − y'·(1 − p), where
+        # 1 − p = (s + 1 − e^{−u})/T.
         m, total, s, mass = numbers
-        y = target(axes, z, labels, share)
+        y = target(axes, z, labels, weight, share)
         u = depth(z, m)
+        cost = costs(y, u, jnp.log1p(s))
+        by_cost, *by_parameter = slope(f, cost, *parameter)
+        moved = y * by_cost
         p, p_of_others = exact_weight(z, m) / total, (s - jnp.expm1(-u)) / total
-        slope = p * (mass - y) - y * p_of_others
+        by_y = f(cost, *parameter)
+        by_labels = by_weight = (1.0 - smoothing) * by_y
+        if weighted:
+            by_labels = weight * by_labels
         if kind == "ids":
-            return (slope,)
-        return slope, (1.0 - smoothing) * cost(y, u, jnp.log1p(s))
+            by_labels = jnp.zeros_like(m)
+            by_weight = jnp.where(is_class(labels, z, axes), by_weight, 0.0)
+        else:
+            by_weight = labels * by_weight
+        by_z = p * (mass - moved) - moved * p_of_others
+        return by_z, by_labels, by_weight, smoothing * by_y, *(y * g for g in by_parameter)
 
     return RowFunction(formula, slopes)

@@ -1,0 +1,361 @@
+"""The variants of cross entropy, class weights and z-loss: the table of losses in every test.
+
+The oracle and the bars are those of the grid; f(c) has slope up to 1 + γ relative to its cost, and
+so has the rounding of a logit difference.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+import xent_jax
+from xent_jax import (
+    linear_softmax_cross_entropy,
+    sigmoid_cross_entropy,
+    sigmoid_focal_loss,
+    softmax_cross_entropy,
+    softmax_focal_loss,
+    softmax_generalized_cross_entropy,
+    softmax_poly_loss,
+)
+
+from . import oracle, test_accuracy, test_edges
+from .cases import LOSSES, MASKED_CASES, NAMED_CASES, QUICK
+from .test_accuracy import usually
+
+INF, NAN = np.inf, np.nan
+SOFTMAX_LOSSES = [f for f in LOSSES if not f.elementwise]
+DEFAULT = [f for f in LOSSES if dict(f.given).get("gamma") != 0.5]
+
+
+def each(functions):
+    return pytest.mark.parametrize("function", functions, ids=str)
+
+
+# Against 60 digits.
+
+
+@pytest.mark.parametrize("cases", [NAMED_CASES, MASKED_CASES], ids=["named", "masked"])
+@each(usually(DEFAULT, LOSSES))
+def test_float32(function, cases):
+    test_accuracy.compare(function, cases, np.float32)
+
+
+@each(usually(LOSSES[2:4], LOSSES))
+def test_float64(function):
+    with jax.enable_x64(True):
+        test_accuracy.compare(function, NAMED_CASES, np.float64)
+
+
+@pytest.mark.parametrize("over", usually(["forward"], ["forward", "reverse"]))
+@each(usually(LOSSES[2:9:2], LOSSES))
+def test_second_derivatives(function, over):
+    test_accuracy.test_second_derivatives(function, over)
+
+
+def slopes_of_parameter(function, argument, parameter, value):
+    """The derivative by the parameter, in both modes."""
+    f = lambda x: function(*argument, **{parameter: x})  # noqa: E731
+    one = jnp.ones((), jnp.float32)
+    forward = jax.jvp(f, (value * one,), (one,))[1]
+    reverse = jax.vmap(lambda t: jax.vjp(f, value * one)[1](t)[0])(jnp.eye(len(forward)))
+    np.testing.assert_allclose(reverse, forward, 1e-6, 1e-12)
+    return forward
+
+
+@each([f for f in SOFTMAX_LOSSES if dict(f.given).get("gamma", 2.0) == 2.0])
+def test_derivative_by_the_parameter(function):
+    """Against the oracle, for the rows whose loss is finite."""
+    ((parameter, value),) = function.given
+    arguments, _ = test_accuracy.batch(function, NAMED_CASES, np.float32)
+    with jax.disable_jit(False):
+        got = slopes_of_parameter(getattr(xent_jax, function.name), arguments, parameter, value)
+    exact = float(np.float32(value))
+    truth = getattr(oracle, function.name)
+    rows = [truth(*row, **{parameter: exact}) for row in zip(*arguments, strict=True)]
+    value, want = (np.array([row[i] for row in rows]) for i in (0, -1))
+    known = np.isfinite(value) & np.isfinite(want) & (np.abs(want) < 1e30)
+    np.testing.assert_allclose(got[known], want[known], 2e-5, 1e-30)
+
+
+# What holds exactly.
+
+ROWS = np.stack([case.first for case in NAMED_CASES]).astype(np.float32)
+IDS = np.array([case.label for case in NAMED_CASES], np.int32)
+SOFT = np.random.default_rng(0).dirichlet(np.ones(10), len(ROWS)).astype(np.float32)
+
+
+@pytest.mark.parametrize("labels", [IDS, SOFT], ids=["ids", "soft"])
+@pytest.mark.parametrize(
+    ("loss", "given"),
+    [
+        (softmax_focal_loss, {"gamma": 0.0}),
+        (softmax_generalized_cross_entropy, {"q": 0.0}),
+        (softmax_cross_entropy, {"class_weights": np.ones(10)}),
+    ],
+    ids=["gamma 0", "q 0", "weights 1"],
+)
+def test_is_cross_entropy_exactly(loss, given, labels):
+    """Bit for bit in value; in gradient to the last bit or two."""
+    value, slopes = jax.value_and_grad(lambda z: jnp.sum(loss(z, labels, **given)[:-1]))(ROWS)
+    plain, want = jax.value_and_grad(lambda z: jnp.sum(softmax_cross_entropy(z, labels)[:-1]))(ROWS)
+    np.testing.assert_array_equal(loss(ROWS, labels, **given), softmax_cross_entropy(ROWS, labels))
+    assert value == plain or not np.isfinite(plain)
+    np.testing.assert_allclose(slopes, want, 3e-7, 1e-7 * (labels is SOFT))
+
+
+@pytest.mark.parametrize("gamma", usually([0.5], [0.0, 0.5, 1.0, 5.0]))
+def test_saturated_rows_keep_finite_derivatives(gamma):
+    """To the second order, where 1 − p is far below rounding, 0, or 1."""
+    for row in ([20, 0, 0, -1], [60, 0, 0, 0], [1e4, 0, 0, 0], [0, 1e4, 0, 0], [0, -INF, 0, 1]):
+        z = jnp.array(row, jnp.float32)
+        f = functools.partial(softmax_focal_loss, labels=0, gamma=gamma)
+        gradient = jax.grad(f)(z)
+        np.testing.assert_allclose(gradient, jax.jacfwd(f)(z), 1e-6)
+        curvature = jax.jacfwd(jax.grad(f))(z)
+        assert np.all(np.isfinite(gradient)) and np.all(np.isfinite(curvature)), row
+    loss, slope = jax.value_and_grad(f)(jnp.array([20.0, 0.0, 0.0, -1.0]))
+    cost = 4.880564755e-09
+    np.testing.assert_allclose(loss, cost ** (1 + gamma), 1e-5, 1e-38)
+    np.testing.assert_allclose(slope[0], -(1 + gamma) * cost ** (1 + gamma), 1e-5, 1e-38)
+
+
+OPTIONS_OF = {
+    "softmax_cross_entropy": {},
+    "softmax_focal_loss": {"gamma": 2.0},
+    "softmax_poly_loss": {"epsilon": 1.0},
+    "softmax_generalized_cross_entropy": {"q": 0.5},
+}
+
+
+@pytest.mark.parametrize("smoothing", usually([0.1], [0.0, 0.1]))
+@pytest.mark.parametrize("kind", ["ids", "soft"])
+@pytest.mark.parametrize(
+    "name", usually(["softmax_cross_entropy", "softmax_focal_loss"], OPTIONS_OF)
+)
+def test_weights_smoothing_masks_and_base_together(name, kind, smoothing):
+    """Against the oracle, with the gradient by the class weights."""
+    rng = np.random.default_rng(0)
+    z, w = (3 * rng.normal(size=(6, 7))).astype(np.float32), rng.uniform(0, 3, 7).astype(np.float32)
+    where = rng.random((6, 7)) < 0.8
+    labels = np.array([np.flatnonzero(row)[0] for row in where])
+    if kind == "soft":
+        labels = np.where(where, rng.dirichlet(np.ones(7), 6), 0).astype(np.float32)
+    options = {"label_smoothing": smoothing, **OPTIONS_OF[name]}
+
+    def f(z, w):
+        given = {"where": where, "class_weights": w, "base": 2, **options}
+        return getattr(xent_jax, name)(z, labels, **given)
+
+    values, pull = jax.vjp(f, z, w)
+    by_z, by_w = pull(jnp.ones(6))
+    along = jax.jvp(lambda w: f(z, w), (w,), (np.ones_like(w),))[1]
+    truth = getattr(oracle, name.replace("softmax_cross", "softmax_weighted_cross"))
+    rows = [
+        truth(a, y, where=m, class_weights=w, **options)
+        for a, y, m in zip(z, labels, where, strict=True)
+    ]
+    np.testing.assert_allclose(values, [r[0] / np.log(2) for r in rows], 1e-6)
+    want = np.stack([r[1] for r in rows]) / np.log(2)
+    np.testing.assert_allclose(by_z, want, 1e-5, 1e-6 * np.abs(want).max())
+    # Every loss is linear in the class weights.
+    np.testing.assert_allclose(jnp.sum(by_w * w), jnp.sum(values), 1e-5)
+    np.testing.assert_allclose(jnp.sum(along), jnp.sum(by_w), 1e-5)
+
+
+def test_masked_labels_and_bad_values():
+    z, w = jnp.array([2.0, 1.0, 0.0]), jnp.array([1.0, 2.0, 3.0])
+    masked = jnp.array([False, True, True])
+    assert softmax_cross_entropy(z, 0, where=masked, class_weights=w) == INF
+    assert softmax_focal_loss(z, 0, where=masked) == INF
+    np.testing.assert_allclose(softmax_generalized_cross_entropy(z, 0, q=0.5, where=masked), 2.0)
+    assert softmax_cross_entropy(z, 0, where=masked, class_weights=w.at[0].set(0.0)) == 0.0
+    for bad in (-1.0, NAN):
+        assert np.isnan(softmax_focal_loss(z, 0, gamma=bad))
+        assert np.isnan(softmax_generalized_cross_entropy(z, 0, q=bad))
+        assert np.isnan(sigmoid_focal_loss(z, z > 0, gamma=bad)).all()
+        assert np.isnan(sigmoid_focal_loss(z, z > 0, alpha=bad)).all()
+        assert np.isnan(sigmoid_cross_entropy(z, z > 0, pos_weight=bad)).all()
+        losses = softmax_cross_entropy(
+            jnp.stack([z, z, z]), jnp.array([0, 1, 7]), class_weights=w.at[0].set(bad),
+            ignore_index=7,
+        )  # fmt: skip
+        assert np.isnan(losses[0]) and losses[2] == 0.0 and np.isfinite(losses[1])
+    assert np.isnan(softmax_focal_loss(z, 3)) and np.isnan(softmax_focal_loss(z, -1))
+    assert softmax_focal_loss(z, -1, ignore_index=-1) == 0.0
+
+
+# z-loss.
+
+
+def test_z_loss():
+    """z_loss·(log Σ e^z)² on top of every loss, but not of what is left out; never weighted."""
+    z = jnp.asarray(ROWS[:6])
+    ids = jnp.array([0, 3, -1, 2, 5, 1])
+    height = jax.nn.logsumexp(z, -1) ** 2
+    for labels, given in ((ids, {"ignore_index": -1}), (jnp.asarray(SOFT[:6]), {})):
+        plain = softmax_cross_entropy(z, labels, **given)
+        more = 0.01 * jnp.where(plain == 0.0, 0.0, height)
+        for extra in ({}, {"class_weights": 1 + np.arange(10.0)}, {"label_smoothing": 0.1}):
+            got = softmax_cross_entropy(z, labels, z_loss=0.01, **given, **extra)
+            want = softmax_cross_entropy(z, labels, **given, **extra) + more
+            np.testing.assert_allclose(got, want, 1e-6)
+    f = lambda z: softmax_cross_entropy(z, 3, z_loss=0.5)  # noqa: E731
+    slopes = jax.nn.softmax(z[0]) * (1 + jnp.sqrt(height[0])) - jnp.eye(10)[3]
+    np.testing.assert_allclose(jax.grad(f)(z[0]), slopes, 1e-5, 1e-6)
+    np.testing.assert_allclose(jax.jacfwd(f)(z[0]), slopes, 1e-5, 1e-6)
+
+
+# The Bernoulli row.
+
+
+def test_weight_of_the_positive_class():
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.normal(size=8), [20, -20, 60, -60, 0, 1e-3]]).astype(np.float32)
+    y = np.where(np.arange(14) % 3 == 0, rng.random(14), rng.random(14) < 0.5).astype(np.float32)
+    for weight in (1e-3, 0.5, 1.0, 7.0):
+        pos = float(np.float32(weight))
+        value, pull = jax.vjp(lambda z, y: sigmoid_cross_entropy(z, y, pos_weight=pos), z, y)  # noqa: B023
+        rows = [oracle.sigmoid_weighted_cross_entropy(a, b, pos_weight=pos) for a, b in zip(z, y)]
+        want, by_z, by_y = map(np.array, zip(*rows, strict=True))
+        got_z, got_y = pull(np.ones_like(z))
+        np.testing.assert_allclose(value, want, 1e-6)
+        scale = np.maximum(pos * y, 1 - y)
+        assert np.all(np.abs(got_z - by_z) <= 1e-6 * np.maximum(np.abs(by_z), scale * 0.25))
+        assert np.all(np.abs(got_y - by_y) <= 1e-6 * np.maximum(np.abs(by_y), np.abs(pos - 1)))
+    per_label = jnp.linspace(0.5, 2.0, 14)
+    slope = jax.grad(
+        lambda w: jnp.sum(
+            sigmoid_cross_entropy(jnp.stack([z, -z]), jnp.stack([y, y]), pos_weight=w)
+        )
+    )(per_label)
+    np.testing.assert_allclose(slope, y * (jax.nn.softplus(-z) + jax.nn.softplus(z)), 1e-5)
+
+
+@each([f for f in LOSSES if f.elementwise])
+def test_sure_logits(function):
+    for label, z in ((1, INF), (0, -INF), (1, 40), (0, -40)):
+        kind = np.int32 if function.kinds[-1] == "id" else np.float32
+        f = lambda z: function(z, kind(label))  # noqa: B023, E731
+        value, slope = jax.value_and_grad(f)(jnp.float32(z))
+        assert value < 1e-15 and abs(slope) < 1e-15
+        np.testing.assert_allclose(jax.jacfwd(f)(jnp.float32(z)), slope, 1e-6)
+        assert function(jnp.float32(-z), kind(label)) >= 8
+    test_edges.run(function, first=[INF, -INF, 0, 1], second=[1, 0, 0.5, 0.5], label=[1, 0, 1, 0])
+
+
+def test_ignored_and_masked_elements_are_seen_by_no_gradient():
+    z = jnp.array([NAN, 1.0, NAN, -2.0])
+    y, where = jnp.array([-1, 1, 1, 0]), jnp.array([True, True, False, True])
+
+    def f(z):
+        return jnp.sum(sigmoid_focal_loss(z, y, ignore_index=-1, where=where))
+
+    value, slopes = jax.value_and_grad(f)(z)
+    assert np.isfinite(value) and slopes[0] == slopes[2] == 0.0 and np.all(np.isfinite(slopes))
+
+
+# As functions of arrays.
+
+
+def test_sweep_over_parameters_and_weights_is_one_compilation():
+    traced = 0
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, 0, None))
+    def sweep(gamma, weights, z):
+        nonlocal traced
+        traced += 1
+        return jax.grad(
+            lambda z: jnp.sum(softmax_focal_loss(z, IDS, gamma=gamma, class_weights=weights))
+        )(z)
+
+    gammas, weights = jnp.array([0.0, 1.0, 2.5]), 1 + jnp.arange(30.0).reshape(3, 10)
+    got = sweep(gammas, weights, ROWS)
+    sweep(2 * gammas, weights, ROWS)
+    assert traced == 1
+    for g, w, slopes in zip(gammas, weights, got, strict=True):
+        f = lambda z: jnp.sum(softmax_focal_loss(z, IDS, gamma=g, class_weights=w))  # noqa: B023, E731
+        np.testing.assert_allclose(slopes, jax.grad(f)(ROWS), 1e-6, 1e-12)
+
+
+def test_class_axes_and_flat_weights():
+    rng = np.random.default_rng(0)
+    z, w = rng.normal(size=(3, 4, 5)).astype(np.float32), rng.uniform(1, 2, 12).astype(np.float32)
+    ids = rng.integers(0, 12, 5)
+    flat = z.reshape(12, 5).T
+    want = softmax_cross_entropy(flat, ids, class_weights=w, label_smoothing=0.1)
+    got = softmax_cross_entropy(z, ids, axis=(0, 1), class_weights=w, label_smoothing=0.1)
+    np.testing.assert_allclose(got, want, 1e-6)
+    turned = np.moveaxis(z, 0, 1)
+    got = softmax_focal_loss(turned, ids, axis=(1, 0), class_weights=w, keepdims=True)
+    np.testing.assert_allclose(got[0, 0], softmax_focal_loss(flat, ids, class_weights=w), 1e-6)
+
+
+@each(SOFTMAX_LOSSES[2:3] + SOFTMAX_LOSSES[-1:])
+def test_inside_shard_map(function):
+    mesh = jax.make_mesh((2,), ("classes",), axis_types=(AxisType.Auto,))
+    arguments, _ = test_accuracy.batch(function, NAMED_CASES[:8], np.float32)
+    specs = (P(None, "classes"), P() if function.kinds[-1] == "id" else P(None, "classes"))
+    split = jax.shard_map(
+        functools.partial(function, axis_name="classes"), mesh=mesh, in_specs=specs, out_specs=P()
+    )
+    for f in (lambda g: g, lambda g: jax.grad(lambda *a: jnp.sum(g(*a)))):
+        got = jax.jit(f(split), compiler_options=QUICK)(*arguments)
+        np.testing.assert_allclose(got, f(function)(*arguments), 1e-5, 1e-7)
+
+
+@pytest.mark.parametrize("dtype", usually([jnp.bfloat16], [jnp.bfloat16, jnp.float16]))
+def test_narrow_dtypes_are_computed_in_float32(dtype):
+    z = jnp.asarray(ROWS[:5], dtype)
+    for f in (softmax_focal_loss, softmax_poly_loss, softmax_generalized_cross_entropy):
+        value, slopes = jax.value_and_grad(lambda z: jnp.sum(f(z, IDS[:5])))(z)  # noqa: B023
+        assert value.dtype == jnp.float32 and slopes.dtype == dtype
+        np.testing.assert_allclose(f(z, IDS[:5]), f(z.astype(jnp.float32), IDS[:5]), 2.0**-22)
+
+
+# What is said.
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda z: softmax_focal_loss(z, 0, gamma=jnp.ones(2)),
+            ValueError,
+            "softmax_focal_loss: gamma must be one number, got shape (2,).",
+        ),
+        (
+            lambda z: softmax_cross_entropy(z, 0, class_weights=jnp.ones(4)),
+            ValueError,
+            "softmax_cross_entropy: class_weights must hold one number per class, (3,) for these "
+            "logits, got (4,).",
+        ),
+        (
+            lambda z: linear_softmax_cross_entropy(z[None], z[:, None], [0], class_weights=z),
+            ValueError,
+            "linear_softmax_cross_entropy: class_weights must hold one number per class, (1,) for "
+            "these logits, got (3,).",
+        ),
+        (
+            lambda z: sigmoid_cross_entropy(z, z > 0, pos_weight=jnp.ones(2)),
+            ValueError,
+            "sigmoid_cross_entropy: pos_weight of shape (2,) does not broadcast to logits of shape "
+            "(3,); give one number, or one per label.",
+        ),
+        (
+            lambda z: softmax_cross_entropy(z, 0, z_loss=-1),
+            ValueError,
+            "softmax_cross_entropy: z_loss must be a finite number ≥ 0, got -1.",
+        ),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error) as caught:
+        call(jnp.zeros(3))
+    assert str(caught.value) == message
