@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import checkify
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
@@ -320,6 +321,39 @@ def test_narrow_dtypes_are_computed_in_float32(dtype):
 
 
 # What is said.
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda z, x: softmax_focal_loss(z, 0, gamma=x),
+            "softmax_focal_loss: gamma is negative or NaN.",
+        ),
+        (
+            lambda z, x: sigmoid_focal_loss(z, z > 0, alpha=x),
+            "sigmoid_focal_loss: alpha lies outside [0, 1].",
+        ),
+        (
+            lambda z, x: softmax_generalized_cross_entropy(z, 0, q=x),
+            "softmax_generalized_cross_entropy: q lies outside [0, 1].",
+        ),
+        (
+            lambda z, x: softmax_cross_entropy(z, 0, class_weights=x * z),
+            "softmax_cross_entropy: class_weights holds a negative or NaN weight.",
+        ),
+        (
+            lambda z, x: sigmoid_cross_entropy(z, z > 0, pos_weight=x),
+            "sigmoid_cross_entropy: pos_weight holds a negative or NaN weight.",
+        ),
+    ],
+)
+def test_checkify_names_the_culprit(call, message):
+    run = jax.jit(checkify.checkify(call, errors=checkify.user_checks))
+    z = jnp.arange(3.0)
+    assert run(z, 0.5)[0].get() is None
+    for bad in (-0.5, NAN):
+        assert run(z, bad)[0].get().startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from ._softmax_labels import (
     at_class_of,
     class_count,
     first_class,
-    is_class,
     over_classes,
     under_target,
     uniform,
@@ -104,9 +103,9 @@ def _shards(axes: Axes) -> int:
 
 def weight_of(weights: Array, ids: Array, logits: Array, axes: Axes) -> Array:
     """The weight of each row's class, of the shape of the ids."""
-    if is_sharded(logits, weights):  # where a gather may be refused
-        laid = over_classes(weights, logits, axes)
-        return class_sum(jnp.where(is_class(ids, logits, axes), laid, 0.0), axes)
+    if is_sharded(logits, weights, ids):  # where a gather may be refused
+        index, laid = (over_classes(x, logits, axes) for x in (jnp.arange(weights.size), weights))
+        return class_sum((ids == index).astype(weights.dtype) * laid, axes)
     if not across(axes):
         return weights.at[ids].get(mode="promise_in_bounds")
     here = ids - first_class(logits, axes)
