@@ -2,15 +2,18 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import xent_jax
 
-from .cases import FUNCTIONS
+from .cases import FUNCTIONS, LOSSES
 
 ROWS, CLASSES = 8192, 4096  # compiled for, never computed
 DENSE = ROWS * CLASSES * 4
-each = pytest.mark.parametrize("function", FUNCTIONS, ids=str)
+# Of the losses one value of the parameter each.
+ALL = [*FUNCTIONS, *(f for f in LOSSES if f.given[0][1] in (2.0, 0.7))]
+each = pytest.mark.parametrize("function", ALL, ids=str)
 
 
 def shapes(function, dtype):
@@ -62,17 +65,19 @@ def temporaries(f, *arguments):
     return jax.jit(f).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("function", [f for f in FUNCTIONS if not f.elementwise], ids=str)
+@pytest.mark.parametrize("function", [f for f in ALL if not f.elementwise], ids=str)
 def test_forward_pass_writes_no_array_of_the_size_of_its_input(function):
     assert temporaries(function.__call__, *shapes(function, "float32")) < 0.05 * DENSE
 
 
-def test_smoothed_ids_are_never_a_one_hot_array():
+@pytest.mark.parametrize("weights", [None, np.ones(CLASSES)], ids=["plain", "weighted"])
+def test_smoothed_ids_are_never_a_one_hot_array(weights):
     logits = jax.ShapeDtypeStruct((ROWS, CLASSES), jnp.float32)
     ids = jax.ShapeDtypeStruct((ROWS,), jnp.int32)
 
     def smoothed(logits, ids):
-        return xent_jax.softmax_cross_entropy(logits, ids, label_smoothing=0.1)
+        options = {"label_smoothing": 0.1, "class_weights": weights}
+        return xent_jax.softmax_cross_entropy(logits, ids, **options)
 
     assert temporaries(smoothed, logits, ids) < 0.05 * DENSE
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ._numerics import deformed, largest, phi, phi_over_square, smallest
+from ._numerics import deformed, largest, phi_over_square, relative_entropy_term, smallest
 
 # (cost, *parameter) → loss, elementwise; a parameter has one entry, shared by all.
 CostFunction = Callable[..., Array]
@@ -91,9 +91,8 @@ def poly(cost: Array, epsilon: Array) -> Array:
 
 @jax.custom_jvp
 def _excess(cost: Array) -> Array:
-    """φ(c) = c − (1 − p)."""
-    close = cost <= 1.0
-    return jnp.where(close, phi(jnp.where(close, cost, 0.0)), cost + jnp.expm1(-cost))
+    """φ(c) = c − (1 − p), which is D(1‖p) of one outcome."""
+    return relative_entropy_term(jnp.ones_like(cost), jnp.exp(-cost), cost)
 
 
 @_excess.defjvp

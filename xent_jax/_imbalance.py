@@ -74,8 +74,9 @@ def _count(ids: Array, num_classes: int, weights: Array) -> Array:
     # Negative indices would wrap: K is what the scatter drops.
     ids = jnp.where((ids >= 0) & (ids < num_classes), ids, num_classes).ravel()
     # A single running sum in float32 would lose whatever follows 2²⁴: one per block of examples,
-    # in no more memory than the examples take.
+    # in no more memory than the examples take. Counts are exact in any case.
     blocks = max(1, min(math.isqrt(ids.size), ids.size // num_classes))
+    blocks = 1 if weights.dtype == jnp.int32 else blocks
     missing = -ids.size % blocks
     ids = jnp.pad(ids, (0, missing), constant_values=num_classes).reshape(blocks, -1)
     weights = jnp.pad(weights.ravel(), (0, missing)).reshape(blocks, -1)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._imbalance import balanced_test, long_tail
 from ._table import Table, read_npz
 
 TEST_FRACTION = 0.2
@@ -47,12 +48,18 @@ def load_digits(seed: int = 0) -> Dataset:
     return prepare(read_digits(), seed)
 
 
-def prepare(table: Table, seed: int) -> Dataset:
-    """Number the labels, split the rows, and standardise the features."""
+def prepare(table: Table, seed: int, imbalance: float | None = None) -> Dataset:
+    """Number the labels, split the rows, and standardise the features.
+
+    With ``imbalance`` the training part is a long tail of that ratio, and the test part balanced.
+    """
     classes = tuple(sorted(set(table.y), key=_natural))
     ids = {label: number for number, label in enumerate(classes)}
     y = np.array([ids[label] for label in table.y], np.int32)
     train, test = stratified_split(y, TEST_FRACTION, seed)
+    if imbalance is not None:
+        train = train[long_tail(y[train], classes, imbalance, seed)]
+        test = test[balanced_test(y[test], classes, seed)]
     x = table.x.reshape(len(table.x), -1)
     x_train, x_test = standardise(x[train], x[test])
     return Dataset(

@@ -1,4 +1,4 @@
-"""`fit_softmax_classifier`: softmax regression, by minimising the cross entropy with optax."""
+"""`fit_softmax_classifier`: softmax regression, by minimising a loss with optax."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._losses import LOSSES, Loss, method_of
 from ._mesh import CLASSES, ROWS, make_mesh, round_up
 from ._train import HEADS, OPTIMIZERS, Head, Optimizer, Params, Rows, initial_state, train_epochs
 
@@ -23,7 +24,7 @@ _STEPS = 5000  # a fraction of a second for a small model
 class History(NamedTuple):
     """One number per epoch, in nats, measured on all rows at the end of the epoch."""
 
-    objective: np.ndarray  # what is minimised: train + l2/2 ‖weights‖²
+    objective: np.ndarray  # what is minimised: the loss of the training rows + l2/2 ‖weights‖²
     train: np.ndarray  # mean cross entropy of the training rows
     test: np.ndarray  # mean cross entropy of the test rows; empty without them
 
@@ -43,6 +44,7 @@ def fit_softmax_classifier(
     num_classes: int | None = None,
     epochs: int = EPOCHS,
     optimizer: Optimizer = "adam",
+    loss: Loss = "cross-entropy",
     head: Head = "dense",
     learning_rate: float | None = None,
     batch_size: int | None = None,
@@ -56,7 +58,7 @@ def fit_softmax_classifier(
     min over W, b of  1/N Σᵢ H(yᵢ, softmax(xᵢ W + b)) + l2/2 ‖W‖²
 
     The bias is not penalised, so scikit-learn's ``LogisticRegression(C=1 / (N * l2))`` has the same
-    optimum. The objective is convex; W and b start at zero, where the loss is log(classes).
+    optimum. This objective is convex; W and b start at zero, where the loss is log(classes).
 
     Args:
       x: inputs [N, features]. Scale them first: all features share one learning rate and one l2.
@@ -65,6 +67,10 @@ def fit_softmax_classifier(
       num_classes: by default the largest id of ``y`` and of the test ids, plus 1.
       epochs: passes over the rows; for "lbfgs" iterations, each on all rows at once.
       optimizer: "adam", "sgd" (plain gradient descent) or "lbfgs".
+      loss: "cross-entropy", or one for imbalanced classes that takes its place in the objective:
+        "weighted" by `balanced_class_weights` of ``y``, "effective-number" by
+        `effective_number_weights` with β = 0.99, "focal" with γ = 2, or "logit-adjusted" by
+        `logit_adjustment`, in training only. With class weights the mean is the weighted one.
       head: "dense", or "linear" for `linear_softmax_cross_entropy`, which never forms the logits
         [N, classes]: for many classes. Both give the same result.
       learning_rate: by default 0.01 for "adam" and 0.1 for "sgd"; "lbfgs" takes none.
@@ -78,8 +84,9 @@ def fit_softmax_classifier(
 
     Returns:
       ``(params, history)``: weights [features, classes] and bias [classes]; and, per epoch [epochs]
-      in nats, the objective, the training loss and the test loss. Once the objective is no longer
-      finite the fit stops, and the history ends with that epoch.
+      in nats, the objective, and the plain cross entropy of the training and of the test rows,
+      whatever the loss. Once the objective is no longer finite the fit stops, and the history ends
+      with that epoch.
 
     Example:
       >>> from xent_jax.demo import fit_softmax_classifier
@@ -92,6 +99,8 @@ def fit_softmax_classifier(
     """
     if head not in HEADS:
         raise ValueError(f"fit_softmax_classifier: head must be one of {HEADS}, got {head!r}")
+    if loss not in LOSSES:
+        raise ValueError(f"fit_softmax_classifier: loss must be one of {LOSSES}, got {loss!r}")
     train = _rows(x, y, "x and y")
     held_out = None if test is None else _rows(*test, "test")
     classes = _num_classes(train, held_out, num_classes)
@@ -103,7 +112,8 @@ def fit_softmax_classifier(
     batch_size = round_up(batch_size, devices, ROWS)
     width = round_up(classes, devices, CLASSES)
     state = initial_state(optimizer, learning_rate, (train.x.shape[1], width))
-    length = epochs if on_epochs is None else _chunk(epochs, -(-len(train.y) // batch_size))
+    method = method_of(loss, train.y, classes, width)
+    length = epochs if on_epochs is None else chunk(epochs, -(-len(train.y) // batch_size))
     key = jax.random.key(seed)
     history: list[History] = []
     for first in range(0, epochs, length):
@@ -115,6 +125,7 @@ def fit_softmax_classifier(
             first,
             learning_rate,
             l2,
+            method,
             optimizer=optimizer,
             head=head,
             batch_size=batch_size,
@@ -134,7 +145,7 @@ def fit_softmax_classifier(
     return Fit(Params(weights, bias), History(*map(np.concatenate, zip(*history, strict=True))))
 
 
-def _chunk(epochs: int, steps: int) -> int:
+def chunk(epochs: int, steps: int) -> int:
     """The epochs of one call: a divisor of ``epochs``, so that all calls share one compilation."""
     most = max(1, min(epochs // _CALLS, _STEPS // steps))
     return next(length for length in range(most, 0, -1) if epochs % length == 0)

@@ -1,23 +1,26 @@
 """The options of the command, and what is wrong with them before any work is done."""
 
 import argparse
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from ._argument_types import integer, mesh, number, ratio
 from ._errors import DemoError
 from ._files import check_writable
 from ._fit import EPOCHS
+from ._losses import BETA, GAMMA, LOSSES, TAU
 from ._train import HEADS, OPTIMIZERS
 
 _PLOT_FORMATS = (".png", ".svg", ".pdf")
+_IMBALANCE, _SEEDS = 50.0, 10  # of --compare
 
 
 def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options in ``argv``, by default those of the process; a `DemoError` if they are wrong."""
     options = _parser().parse_args(argv)
     _check(options)
+    _resolve(options)
     return options
 
 
@@ -36,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--epochs",
-        type=_integer(1, 10**6),
+        type=integer(1, 10**6),
         default=EPOCHS,
         metavar="N",
         help="passes over the training rows; for lbfgs, iterations (default %(default)s)",
@@ -48,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
         help="adam, sgd (plain gradient descent) or lbfgs (default %(default)s)",
     )
     add(
+        "--loss",
+        choices=LOSSES,
+        help="what is minimised: cross-entropy (default), or for imbalanced classes weighted by "
+        f"inverse frequency, effective-number (weights of beta {BETA:g}), focal (gamma {GAMMA:g}) "
+        f"or logit-adjusted (tau {TAU:g}, in training only)",
+    )
+    add(
         "--head",
         choices=HEADS,
         default="dense",
@@ -56,33 +66,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--learning-rate",
-        type=_number("positive"),
+        type=number("positive"),
         metavar="RATE",
         help="default 0.01 for adam, 0.1 for sgd; lbfgs takes none",
     )
     add(
         "--batch-size",
-        type=_integer(1, 2**31 - 1),
+        type=integer(1, 2**31 - 1),
         metavar="N",
         help="rows in a step (default 64); lbfgs takes none",
     )
     add(
         "--l2",
-        type=_number("non-negative"),
+        type=number("non-negative"),
         default=1e-3,
         metavar="L2",
         help="the penalty L2/2 |weights|^2, added to the mean cross entropy (default %(default)s)",
     )
     add(
         "--seed",
-        type=_integer(0, 2**32 - 1),
+        type=integer(0, 2**32 - 1),
         default=0,
         metavar="N",
         help="seed of the split and of the order of the rows (default %(default)s)",
     )
     add(
         "--mesh",
-        type=_mesh,
+        type=mesh,
         metavar="ROWSxCLASSES",
         help="split batches over ROWS devices and classes over CLASSES, as in 2x4; a CPU is split "
         "into that many",
@@ -95,48 +105,54 @@ def _parser() -> argparse.ArgumentParser:
         "the last column, or .npz with arrays x [N, features] and y [N]",
     )
     add("--label", metavar="NAME", help="the label column of a .csv file")
-    add("--plot", type=Path, metavar="FILE.png", help="draw losses, confusion and weights")
-    add("--json", type=Path, metavar="FILE", help="write options, measures and losses")
+    add(
+        "--imbalance",
+        type=ratio,
+        metavar="R",
+        help="train on a long tail: exponentially fewer rows from class to class, R times fewer "
+        "of the rarest than of the most frequent one; test on as many rows of each class",
+    )
+    add(
+        "--compare",
+        action="store_true",
+        help="train with every --loss on several seeds, each with its own split, rows and order; "
+        f"report balanced accuracy and recalls (with --imbalance {_IMBALANCE:g} by default)",
+    )
+    add(
+        "--seeds",
+        type=integer(2, 1000),
+        metavar="N",
+        help=f"seeds of --compare, from --seed on (default {_SEEDS})",
+    )
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="draw losses, confusion and weights; with --compare, its table",
+    )
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write options, measures and losses; with --compare, its table",
+    )
     return parser
 
 
-def _integer(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number from {least} to {most}, not {text!r}"
-            )
-        return value
-
-    return parse
-
-
-def _mesh(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(p.isdecimal() and 0 < int(p) < 2**16 for p in parts):
-        raise argparse.ArgumentTypeError(f"must be two numbers of devices as in 2x4, not {text!r}")
-    return int(parts[0]), int(parts[1])
-
-
-def _number(kind: str) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (0 <= value < math.inf) or (kind == "positive" and value == 0):
-            raise argparse.ArgumentTypeError(f"must be a {kind} finite number, not {text!r}")
-        return value
-
-    return parse
+def _resolve(options: argparse.Namespace) -> None:
+    """Defaults that depend on other options."""
+    if options.compare:
+        options.imbalance = options.imbalance or _IMBALANCE
+        options.seeds = options.seeds or _SEEDS
+    options.loss = options.loss or LOSSES[0]
 
 
 def _check(options: argparse.Namespace) -> None:
     """What can be known to go wrong before the data are read."""
+    if options.compare:
+        _check_compare(options)
+    elif options.seeds is not None:
+        raise DemoError("--seeds says over how many seeds to --compare; give that option too")
     if options.optimizer == "lbfgs":
         for option in ("learning_rate", "batch_size"):
             if getattr(options, option) is not None:
@@ -161,3 +177,14 @@ def _check(options: argparse.Namespace) -> None:
             other = taken.setdefault(path.resolve(), option)
             if other != option:
                 raise DemoError(f"{option} {path}: is also the file of {other}; give another name")
+
+
+def _check_compare(options: argparse.Namespace) -> None:
+    for given, why in [
+        (options.loss and f"--loss {options.loss}", "trains with every loss"),
+        (options.mesh and "--mesh", "trains everything on one device"),
+        (options.head == "linear" and "--head linear", "has the dense head"),
+        (options.optimizer == "lbfgs" and "--optimizer lbfgs", "takes steps on batches"),
+    ]:
+        if given:
+            raise DemoError(f"{given} does not go with --compare, which {why}; leave it out")

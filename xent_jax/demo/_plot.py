@@ -82,7 +82,7 @@ def _confusion(axes: Axes, data: Dataset, test: Measures) -> None:
 
 
 def _class_ticks(axes: Axes, classes: tuple[str, ...], which: Any) -> None:
-    labels = [_text(name, 14) for name in classes]
+    labels = [shortened(name, 14) for name in classes]
     axes.tick_params(which, length=0)
     if which == "y":
         axes.set_yticks(range(len(labels)), labels)
@@ -101,7 +101,7 @@ def _weight_images(panel: SubFigure, weights: np.ndarray, data: Dataset) -> None
         axes.set_axis_off()
     for number, (axes, name) in enumerate(zip(grid, shown, strict=False)):
         image = _show(axes, weights[:, number].reshape(data.shape), weights)
-        axes.set_title(_text(name, 12), fontsize=10)
+        axes.set_title(shortened(name, 12), fontsize=10)
     panel.suptitle("weights of each class")
     panel.colorbar(image, ax=list(grid), shrink=0.7, label="weight")
 
@@ -112,7 +112,9 @@ def _weight_table(panel: SubFigure, weights: np.ndarray, data: Dataset) -> None:
     chosen = np.sort(np.argsort(-np.abs(weights).max(axis=1), kind="stable")[:_MOST_FEATURES])
     image = _show(axes, weights[chosen], weights)
     axes.set_aspect("auto")
-    axes.set_yticks(range(len(chosen)), [_text(data.features[at], 20) for at in chosen], fontsize=8)
+    axes.set_yticks(
+        range(len(chosen)), [shortened(data.features[at], 20) for at in chosen], fontsize=8
+    )
     axes.tick_params("y", length=0)
     if len(data.classes) <= _MOST_CLASSES:
         _class_ticks(axes, data.classes, "x")
@@ -126,6 +128,6 @@ def _show(axes: Axes, image: np.ndarray, weights: np.ndarray) -> Any:
     return axes.imshow(image, cmap="RdBu_r", vmin=-largest, vmax=largest)
 
 
-def _text(name: str, most: int) -> str:
+def shortened(name: str, most: int) -> str:
     """A name from the data, short, and never taken for a formula."""
     return (name if len(name) <= most else name[: most - 1] + "…").replace("$", r"\$")

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 import xent_jax
 
+from ._losses import Method
 from ._mesh import CLASSES, ROWS, existing, split
 
 Optimizer = Literal["adam", "sgd", "lbfgs"]
@@ -68,6 +69,7 @@ def train_epochs(
     first: int,
     learning_rate: float | None,
     l2: float,
+    method: Method | None = None,
     *,
     optimizer: Optimizer,
     head: Head,
@@ -76,7 +78,10 @@ def train_epochs(
     classes: int,
     mesh: Mesh | None,
 ) -> tuple[State, Losses]:
-    """Train for ``epochs`` epochs, number ``first`` and on: one scan over epochs and batches."""
+    """Train for ``epochs`` epochs, number ``first`` and on: one scan over epochs and batches.
+
+    ``method`` is what the objective makes of the cross entropy, which None leaves as it is.
+    """
     solver = optax.with_extra_args_support(_optimizer(optimizer, learning_rate))
     rows = len(train.y)
     missing = (
@@ -86,18 +91,18 @@ def train_epochs(
         jnp.pad(train.x, ((0, 1), (0, 0))), jnp.pad(train.y, (0, 1), constant_values=_PADDING)
     )
 
-    def mean_loss(params: Params, rows: Rows) -> jax.Array:
+    def mean_loss(params: Params, rows: Rows, method: Method | None = None) -> jax.Array:
         params = Params(
             split(params.weights, mesh, None, CLASSES), split(params.bias, mesh, CLASSES)
         )
-        return _mean_loss(params, rows, head, existing(params.bias.size, classes))
+        return _mean_loss(params, rows, method, head, existing(params.bias.size, classes))
 
     def step(state: State, batch: jax.Array) -> tuple[State, None]:
         x, y = padded.x[batch], padded.y[batch]
         chosen = Rows(split(x, mesh, ROWS), split(y, mesh, ROWS))
 
         def objective(params: Params) -> jax.Array:
-            return mean_loss(params, chosen) + _penalty(params, l2)
+            return mean_loss(params, chosen, method) + _penalty(params, l2)
 
         if optimizer == "lbfgs":  # its line search has been here already and kept both
             value_and_grad = optax.value_and_grad_from_state(objective)
@@ -117,14 +122,20 @@ def train_epochs(
         batches = jnp.pad(order, (0, missing), constant_values=rows).reshape(-1, batch_size)
         state, _ = jax.lax.scan(step, state, batches)
         loss = mean_loss(state.params, train)
+        minimised = loss if method is None else mean_loss(state.params, train, method)
         held_out = jnp.zeros(0) if test is None else mean_loss(state.params, test)[None]
-        return state, (loss + _penalty(state.params, l2), loss, held_out)
+        return state, (minimised + _penalty(state.params, l2), loss, held_out)
 
     state, (objectives, losses, held_out) = jax.lax.scan(epoch, state, first + jnp.arange(epochs))
     return state, (objectives, losses, held_out.ravel())
 
 
-def _mean_loss(params: Params, rows: Rows, head: Head, where: jax.Array | None) -> jax.Array:
+def _mean_loss(
+    params: Params, rows: Rows, method: Method | None, head: Head, where: jax.Array | None
+) -> jax.Array:
+    """The mean over the rows, each with the weight of its class."""
+    if method is not None:
+        params = Params(params.weights, params.bias + method.adjustment)
     if head == "linear":  # the same, without the logits [N, classes]
         with jax.default_matmul_precision("highest"):
             return xent_jax.linear_softmax_cross_entropy(
@@ -135,14 +146,23 @@ def _mean_loss(params: Params, rows: Rows, head: Head, where: jax.Array | None) 
                 where=where,
                 ignore_index=_PADDING,
                 reduction="mean",
+                class_weights=None if method is None else method.class_weights,
+                focal_gamma=None if method is None else method.gamma,
             )
-    losses = xent_jax.softmax_cross_entropy(
-        params.logits(rows.x),
+    logits, where = params.logits(rows.x), None if where is None else where[None]
+    if method is None:
+        losses = xent_jax.softmax_cross_entropy(logits, rows.y, where=where, ignore_index=_PADDING)
+        return jnp.sum(losses) / jnp.sum(rows.y != _PADDING, dtype=losses.dtype)
+    losses = xent_jax.softmax_focal_loss(
+        logits,
         rows.y,
-        where=None if where is None else where[None],
+        gamma=method.gamma,
+        class_weights=method.class_weights,
+        where=where,
         ignore_index=_PADDING,
     )
-    return jnp.sum(losses) / jnp.sum(rows.y != _PADDING, dtype=losses.dtype)
+    counts = xent_jax.class_frequencies(rows.y, params.bias.size).astype(losses.dtype)
+    return jnp.sum(losses) / jnp.sum(counts * method.class_weights)
 
 
 def _penalty(params: Params, l2: float) -> jax.Array:
