@@ -28,6 +28,8 @@ FUNCTIONS = {
     "kl_divergence": Function(("p", "q"), (0, 1), 1, 1),
     "js_divergence": Function(("p", "q"), (0, 1), 2),
     "sigmoid_cross_entropy": Function(("z", "p"), (0,), 1, 1),
+    "softmax_focal_loss/ids": Function(("z", "ids"), (0,), 1),
+    "sigmoid_focal_loss": Function(("z", "p"), (0,), 1, 1),
 }
 
 _LABELS = {"ids": "integer labels", "soft": "soft labels"}

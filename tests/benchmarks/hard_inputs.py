@@ -69,4 +69,7 @@ def hard_inputs() -> list[Hard]:
         Hard("probabilities 10⁻⁴ apart", "js_divergence", (p, q)),
         Hard("logit 20, label 1", "sigmoid_cross_entropy", (_rows(20)[0], _rows(1)[0])),
         Hard("logit −inf, label 0", "sigmoid_cross_entropy", (_rows(-_INF)[0], _rows(0)[0])),
+        Hard("logits [20, 0, 0, −1], label 0", "softmax_focal_loss/ids", (confident, _ids(0))),
+        Hard("logits [10, 0, 0], label 0", "softmax_focal_loss/ids", (_rows(10, 0, 0), _ids(0))),
+        Hard("logit 20, label 1", "sigmoid_focal_loss", (_rows(20)[0], _rows(1)[0])),
     ]

@@ -28,6 +28,11 @@ def _js(p: Array, q: Array) -> Array:
     return jnp.sum(rel_entr(p, middle) + rel_entr(q, middle), -1) / 2
 
 
+def _focal_of_ids(z: Array, ids: Array) -> Array:
+    cost = _cross_entropy_of_ids(z, ids)
+    return (1 - jnp.exp(-cost)) ** 2 * cost
+
+
 PEER = Peer(
     "jax",
     jax.__version__,
@@ -42,5 +47,6 @@ PEER = Peer(
         "kl_divergence": lambda p, q: jnp.sum(rel_entr(p, q), -1),
         "js_divergence": _js,
         "sigmoid_cross_entropy": lambda z, y: -y * log_sigmoid(z) - (1 - y) * log_sigmoid(-z),
+        "softmax_focal_loss/ids": _focal_of_ids,
     },
 )

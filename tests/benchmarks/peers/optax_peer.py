@@ -17,5 +17,6 @@ PEER = Peer(
         ),
         "kl_divergence": lambda p, q: optax.losses.kl_divergence(jnp.log(q), p),
         "sigmoid_cross_entropy": optax.losses.sigmoid_binary_cross_entropy,
+        "sigmoid_focal_loss": lambda z, y: optax.losses.sigmoid_focal_loss(z, y, gamma=2.0),
     },
 )

@@ -34,5 +34,7 @@ OURS = _Compiled(
         "kl_divergence": xj.kl_divergence,
         "js_divergence": xj.js_divergence,
         "sigmoid_cross_entropy": xj.sigmoid_cross_entropy,
+        "softmax_focal_loss/ids": xj.softmax_focal_loss,
+        "sigmoid_focal_loss": xj.sigmoid_focal_loss,
     },
 )

@@ -32,6 +32,18 @@ def _softmax_kl(z: Tensor, zq: Tensor) -> Tensor:
     return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
 
 
+def _focal_of_ids(z: Tensor, ids: Tensor) -> Tensor:
+    cost = F.cross_entropy(z, ids, reduction="none")
+    return (1 - torch.exp(-cost)) ** 2 * cost
+
+
+def _binary_focal(z: Tensor, y: Tensor) -> Tensor:
+    """The formula of torchvision, without alpha."""
+    p = torch.sigmoid(z)
+    p_of_label = p * y + (1 - p) * (1 - y)
+    return F.binary_cross_entropy_with_logits(z, y, reduction="none") * (1 - p_of_label) ** 2
+
+
 _FORMS = {
     "softmax_cross_entropy/ids": lambda z, ids: F.cross_entropy(z, ids, reduction="none"),
     "softmax_cross_entropy/soft": lambda z, y: F.cross_entropy(z, y, reduction="none"),
@@ -45,6 +57,8 @@ _FORMS = {
     "sigmoid_cross_entropy": lambda z, y: F.binary_cross_entropy_with_logits(
         z, y, reduction="none"
     ),
+    "softmax_focal_loss/ids": _focal_of_ids,
+    "sigmoid_focal_loss": _binary_focal,
 }
 
 
