@@ -271,8 +271,9 @@ def test_weighted_mean_divides_by_the_weights_of_the_labels(smoothing):
         got, want = (jax.value_and_grad(f, places)(x, w, c) for f in (linear, dense))
         for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
-        broken = linear(x.at[5].set(jnp.inf), w, c, None)
-        assert (broken[5] == 0.0) == (not smoothing) and bool(jnp.all(jnp.isfinite(broken[:5])))
+        # An id that is none of the classes stays a mistake, whatever class 0 weighs.
+        bad = CE(x, w, labels.at[5].set(CLASSES), class_weights=c.at[0].set(0.0), chunk_size=CHUNK)
+        assert bool(jnp.isnan(bad[5])) and bool(jnp.all(jnp.isfinite(bad[:5])))
 
 
 def test_gamma_may_be_traced():

@@ -181,7 +181,9 @@ def test_masked_labels_and_bad_values():
         assert np.isnan(softmax_generalized_cross_entropy(z, 0, q=bad))
         assert np.isnan(sigmoid_focal_loss(z, z > 0, gamma=bad)).all()
         assert np.isnan(sigmoid_focal_loss(z, z > 0, alpha=bad)).all()
-        assert np.isnan(sigmoid_cross_entropy(z, z > 0, pos_weight=bad)).all()
+        np.testing.assert_array_equal(
+            np.isnan(sigmoid_cross_entropy(z, z > 0, pos_weight=bad)), z > 0
+        )
         losses = softmax_cross_entropy(
             jnp.stack([z, z, z]), jnp.array([0, 1, 7]), class_weights=w.at[0].set(bad),
             ignore_index=7,
@@ -189,6 +191,97 @@ def test_masked_labels_and_bad_values():
         assert np.isnan(losses[0]) and losses[2] == 0.0 and np.isfinite(losses[1])
     assert np.isnan(softmax_focal_loss(z, 3)) and np.isnan(softmax_focal_loss(z, -1))
     assert softmax_focal_loss(z, -1, ignore_index=-1) == 0.0
+
+
+def test_a_likely_class_with_most_of_the_mass_keeps_its_gradient():
+    """Σ y' of the other classes, against 60 digits: Σ y' − y'_j would have no digit left."""
+    cases = [
+        (
+            "softmax_generalized_cross_entropy",
+            {"q": 0.5},
+            [30.0, 0, -0.5, 0.125],
+            [1.5, 2, 0.25, 0],
+        ),
+        ("softmax_generalized_cross_entropy", {"q": 1.0}, [17.0, 0, 1, 2], [1, 1, 1, 1]),
+        ("softmax_cross_entropy", {}, [20.0, 0, 0, 0], [1e6, 1, 1, 1]),
+        ("softmax_cross_entropy", {}, [40.0, 0, 1, 0], [1e3, 1, 1, 1]),
+        ("softmax_focal_loss", {"gamma": 0.5}, [17.0, 0, 0, 1], [1.5, 2, 0.25, 1]),
+    ]
+    for name, parameter, z, w in cases:
+        given = {"label_smoothing": 0.25, "class_weights": np.array(w, np.float32), **parameter}
+        z = np.array(z, np.float32)
+        want = getattr(oracle, name.replace("softmax_cross", "softmax_weighted_cross"))(
+            z, 0, **given
+        )
+        got = jax.grad(lambda z: getattr(xent_jax, name)(z, 0, **given))(z)  # noqa: B023
+        np.testing.assert_allclose(got, want[1], 2e-6, 1e-6 * np.abs(want[1]).max())
+    # Soft labels that nearly are one class: their sum is rounded by more than the others are.
+    y = np.array([1 - 2**-20, 2**-22, 2**-22, 2**-24], np.float32)
+    z = np.array([60, 0, 0, 0], np.float32)
+    want = oracle.softmax_cross_entropy(z, y)[1]
+    np.testing.assert_allclose(jax.grad(softmax_cross_entropy)(z, y), want, 1e-6)
+
+
+def test_curvature_of_a_confident_row_over_reverse_mode():
+    z, w = jnp.array([17.0, 0.0, 0.0]), jnp.array([1.5, 2, 0.25])
+    f = functools.partial(
+        softmax_focal_loss, labels=0, gamma=0.5, label_smoothing=0.25, class_weights=w
+    )
+    by_reverse, by_forward = jax.jacrev(jax.jacrev(f))(z), jax.jacfwd(jax.jacrev(f))(z)
+    np.testing.assert_allclose(by_reverse, by_forward, 0, 1e-6)
+
+
+def test_infinite_losses_and_weights_leave_the_others_alone():
+    z, w = jnp.array([-INF, 0, 1, 2]), jnp.array([1.5, 2, 0.25, 0])
+    soft = jnp.array([0.5, 0.25, 0.25, 0.5])
+    for labels in (0, soft):
+        f = lambda w: softmax_cross_entropy(z, labels, class_weights=w)  # noqa: B023, E731
+        for slopes in (jax.grad(f)(w), jax.jacfwd(f)(w)):
+            assert slopes[0] > 1e30 and np.all(np.isfinite(slopes[1:]))
+    moved = jax.jvp(
+        lambda z, w: softmax_cross_entropy(z, 0, class_weights=w),
+        (z, w), (jnp.ones(4), jnp.zeros(4)),
+    )  # fmt: skip
+    assert moved[0] == INF and moved[1] == 0.0
+    dead = jnp.array([[True], [False]])
+    f = lambda w: softmax_cross_entropy(  # noqa: E731
+        jnp.zeros((2, 4)), jnp.array([0, 1]), where=dead, label_smoothing=0.1, class_weights=w
+    )
+    with jax.disable_jit():
+        assert np.all(np.isfinite(jax.grad(lambda w: f(w).sum())(w))) and f(w)[1] == 0.0
+    slopes = jax.grad(lambda z: softmax_cross_entropy(z, 0, z_loss=0.1))(jnp.array([INF, 0, 1]))
+    assert slopes[0] > 1e30 and not np.any(slopes[1:])
+    # A weight at a class that is masked, or has label 0, is of no use, whatever it is.
+    x, kept = jnp.array([1.0, 2, 3]), jnp.array([True, True, False])
+    for bad in (INF, NAN):
+        weights = jnp.array([1, 1, bad])
+        f = functools.partial(softmax_cross_entropy, x, class_weights=weights)
+        for labels in (0, jnp.array([0.5, 0.5, 0])):
+            for smoothing in (0.0, 0.1):
+                assert np.isfinite(f(labels, where=kept, label_smoothing=smoothing))
+        assert np.isfinite(f(0)) and np.isfinite(f(jnp.array([0.5, 0.5, 0])))
+    losses = sigmoid_cross_entropy(
+        jnp.array([1, -1, 2, -3.0]), jnp.array([0, 0, 1, 1]), pos_weight=INF
+    )
+    np.testing.assert_array_equal(np.isfinite(losses), [True, True, False, False])
+    assert sigmoid_focal_loss(jnp.array(INF), jnp.array(0), alpha=1.0) == 0.0
+
+
+def test_dtypes_of_everything_that_is_given():
+    low = jnp.array([2.0, -1.0, 0.5], jnp.bfloat16)
+    y = jnp.array([0.3, 0.7, 0.11])
+    np.testing.assert_allclose(
+        sigmoid_cross_entropy(low, y), sigmoid_cross_entropy(low.astype(jnp.float32), y), 1e-6
+    )
+    with jax.enable_x64(True):
+        z = jnp.ones((2, 3), jnp.float32)
+        soft = jnp.full((2, 3), 1 / 3, jnp.float64)
+        assert (
+            softmax_focal_loss(z, soft, class_weights=jnp.ones(3, jnp.float32)).dtype == "float64"
+        )
+        few = {"label_probs": jnp.ones((2, 1), jnp.float64)}
+        loss = linear_softmax_cross_entropy(z, z.T @ z, jnp.array([[0], [1]]), **few)
+        assert loss.dtype == jnp.float32
 
 
 # z-loss.
@@ -362,19 +455,20 @@ def test_checkify_names_the_culprit(call, message):
         (
             lambda z: softmax_focal_loss(z, 0, gamma=jnp.ones(2)),
             ValueError,
-            "softmax_focal_loss: gamma must be one number, got shape (2,).",
+            "softmax_focal_loss: gamma must be one number, got shape (2,); use jax.vmap for "
+            "several.",
         ),
         (
             lambda z: softmax_cross_entropy(z, 0, class_weights=jnp.ones(4)),
             ValueError,
             "softmax_cross_entropy: class_weights must hold one number per class, (3,) for these "
-            "logits, got (4,).",
+            "logits, got (4,); for several class axes they are flat, as the ids are.",
         ),
         (
             lambda z: linear_softmax_cross_entropy(z[None], z[:, None], [0], class_weights=z),
             ValueError,
             "linear_softmax_cross_entropy: class_weights must hold one number per class, (1,) for "
-            "these logits, got (3,).",
+            "these logits, got (3,); for several class axes they are flat, as the ids are.",
         ),
         (
             lambda z: sigmoid_cross_entropy(z, z > 0, pos_weight=jnp.ones(2)),
@@ -385,7 +479,20 @@ def test_checkify_names_the_culprit(call, message):
         (
             lambda z: softmax_cross_entropy(z, 0, z_loss=-1),
             ValueError,
-            "softmax_cross_entropy: z_loss must be a finite number ≥ 0, got -1.",
+            "softmax_cross_entropy: z_loss must be a finite number ≥ 0, got -1; 1e-4 is usual, "
+            "0 is none.",
+        ),
+        (
+            lambda z: softmax_cross_entropy(z, 0, label_smoothing=jnp.ones(())),
+            TypeError,
+            "softmax_cross_entropy: label_smoothing must be a plain Python value, known when the "
+            "call is compiled, got ArrayImpl; pass a number, a tuple or a name.",
+        ),
+        (
+            lambda z: softmax_poly_loss(z, 0, epsilon="two"),
+            TypeError,
+            "softmax_poly_loss: epsilon must be an array of numbers, got str; "
+            "pass a JAX or NumPy array.",
         ),
     ],
 )

@@ -247,6 +247,32 @@ def test_labels_split_where_logits_are_not():
             xent_jax.softmax_cross_entropy(jnp.asarray(Z), labels)
 
 
+def test_class_weights_split_where_classes_are_not():
+    mesh = mesh_of(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        weights = jax.device_put(WEIGHTS, NamedSharding(mesh, VECTOR))
+        message = r"class_weights are split over 'model' and the classes over None; .*jax\.reshard"
+        with pytest.raises(ValueError, match=message):
+            xent_jax.softmax_focal_loss(jnp.asarray(Z), IDS, class_weights=weights)
+        with pytest.raises(ValueError, match=message):
+            linear_weighted(jnp.asarray(X), jnp.asarray(W), IDS, weights)
+
+
+def test_an_unused_weight_is_seen_by_no_row():
+    """Also where the classes are split: the others stay finite beside NaN."""
+    mesh = mesh_of(AxisType.Explicit)
+    weights = np.where(np.arange(CLASSES) == 63, np.nan, WEIGHTS)
+    assert not np.any(IDS == 63)
+    with jax.set_mesh(mesh):
+        z, w = (
+            jax.device_put(a, NamedSharding(mesh, s)) for a, s in ((Z, LOGITS), (weights, VECTOR))
+        )
+        f = functools.partial(xent_jax.softmax_cross_entropy, z, IDS)
+        assert np.all(np.isfinite(f(class_weights=w)))
+        slopes = jax.grad(lambda w: jnp.sum(f(class_weights=w)))(w)
+        assert np.all(np.isfinite(slopes))
+
+
 def test_classes_of_two_heads_split_unlike():
     mesh = mesh_of(AxisType.Auto)
 

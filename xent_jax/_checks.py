@@ -1,5 +1,6 @@
 """Every message a user can meet: shapes and dtypes when traced, values under checkify."""
 
+import inspect
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,25 @@ def _array(name: str, argument: str, x: Any) -> Array:
 
 def _is_number(x: Array) -> bool:
     return jnp.issubdtype(x.dtype, jnp.number) or x.dtype == jnp.bool_
+
+
+def kinds_of_arguments(f: Any, options: Any, args: Any, kwargs: Any) -> None:
+    """What JAX refuses before it calls f: an array where a plain value belongs, or a string."""
+    try:
+        given = inspect.signature(f).bind(*args, **kwargs).arguments
+    except TypeError:  # too many arguments, or too few: Python says so
+        return
+    for argument, x in given.items():
+        if argument in options:
+            try:
+                hash(x)
+            except TypeError:
+                raise TypeError(
+                    f"{f.__name__}: {argument} must be a plain Python value, known when the call "
+                    f"is compiled, got {type(x).__name__}; pass a number, a tuple or a name."
+                ) from None
+        elif isinstance(x, (str, bytes)):
+            _array(f.__name__, argument, x)
 
 
 def class_axes(name: str, argument: str, x: Array, axis: Any) -> tuple[int, ...]:
@@ -152,6 +172,16 @@ def label_sharding(name: str, labels: Array, logits: Array) -> None:
         raise ValueError(
             f"{name}: labels are split over {given.spec} and logits over {wanted.spec}; split both "
             "alike, with jax.reshard."
+        )
+
+
+def class_weight_sharding(name: str, weights: Array, logits: Array, axis: int) -> None:
+    """Under an explicit mesh the weights are split as the classes are, or not at all."""
+    (given,), wanted = jax.typeof(weights).sharding.spec, jax.typeof(logits).sharding.spec[axis]
+    if given is not None and given != wanted:
+        raise ValueError(
+            f"{name}: class_weights are split over {given!r} and the classes over {wanted!r}; "
+            "split both alike, with jax.reshard."
         )
 
 
@@ -289,7 +319,9 @@ def _common(x: Array, w: Array) -> Any:
 def scalar(name: str, argument: str, x: Any) -> Array:
     x = real_array(name, argument, x)
     if x.shape:
-        raise ValueError(f"{name}: {argument} must be one number, got shape {x.shape}.")
+        raise ValueError(
+            f"{name}: {argument} must be one number, got shape {x.shape}; use jax.vmap for several."
+        )
     return x
 
 
@@ -340,7 +372,7 @@ def class_weights(name: str, given: Any, shape: tuple[int, ...]) -> Array:
     if weights.shape != shape:
         raise ValueError(
             f"{name}: class_weights must hold one number per class, {shape} for these logits, "
-            f"got {weights.shape}."
+            f"got {weights.shape}; for several class axes they are flat, as the ids are."
         )
     _condition(jnp.all(weights >= 0), f"{name}: class_weights holds a negative or NaN weight.")
     return weights
@@ -401,7 +433,9 @@ def z_loss(name: str, given: Any) -> float:
     except (TypeError, ValueError):
         raise TypeError(f"{name}: z_loss must be a number ≥ 0, got {given!r}.") from None
     if not 0.0 <= amount < float("inf"):
-        raise ValueError(f"{name}: z_loss must be a finite number ≥ 0, got {given!r}.")
+        raise ValueError(
+            f"{name}: z_loss must be a finite number ≥ 0, got {given!r}; 1e-4 is usual, 0 is none."
+        )
     return amount
 
 

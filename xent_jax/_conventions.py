@@ -52,7 +52,11 @@ def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
         @wraps(f)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             eager = _trace_state() == _eager_state()
-            return (direct if eager else checked)(*args, **kwargs)
+            try:
+                return (direct if eager else checked)(*args, **kwargs)
+            except (TypeError, ValueError):
+                check.kinds_of_arguments(f, options, args, kwargs)
+                raise
 
         return call
 

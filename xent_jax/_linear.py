@@ -72,8 +72,8 @@ def linear_softmax_cross_entropy(
         label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/K, K the number of classes
             that `where` keeps.
         class_weights: (K,), the weight w_j of each class: smoothed labels y become w·y, and for
-            class ids "mean" divides by Σ weights·w_y. Where labels are smoothed or have
-            `label_probs`, they are a constant to differentiation.
+            class ids "mean" divides by Σ weights·w_y. A constant to differentiation where labels
+            are smoothed or have `label_probs`.
         focal_gamma: γ ≥ 0 of the focal loss (1 − p)^γ·(−log p), as in `softmax_focal_loss`; a
             constant to differentiation.
         z_loss: adds z_loss·(log Σ e^z)² to the loss of each token (in nats, before `base`),
@@ -118,20 +118,26 @@ def linear_softmax_cross_entropy(
     ids, counted, valid = _ids(name, here, labels, label_probs, ignore_index)
     logits = jax.ShapeDtypeStruct((1, here.heads[0].w.shape[1]), here.dtype)
     share = uniform(logits, None if here.kept is None else here.kept[None], here.axes)
-    weight, weight_of_id = jnp.ones((1, 1), here.dtype), None
-    if class_weights is not None:
-        weights = class_weight_array(name, class_weights, logits, here.axes).astype(here.dtype)
+    weighted, one_class = class_weights is not None, label_probs is None and not smoothing
+    weight, mass = jnp.ones((1, 1), here.dtype), None
+    if weighted:
+        weights = class_weight_array(name, class_weights, here.heads[0].w, here.axes).astype(
+            here.dtype
+        )
+        weights = weights if one_class else lax.stop_gradient(weights)
+        share = weights[None] * share
+        if here.kept is not None:
+            share = jnp.where(here.kept[None], share, 0.0)
+        weight = weights[None]
         if label_probs is None:
-            weight_of_id = weight_of(weights, ids, here.heads[0].w, here.axes)
-        weights = lax.stop_gradient(weights)[None]
-        weight, share = weights, weights * share
+            weight = weight_of(weights, ids, here.heads[0].w, here.axes)
+            mass = weight[:, 0]
     f, parameter = itself, ()
     if focal_gamma is not None:
         gamma = check.gamma(name, "focal_gamma", focal_gamma).astype(here.dtype)
         f, parameter = focal, (lax.stop_gradient(gamma).reshape(1, 1),)
 
-    one_class = label_probs is None and not smoothing and (weight_of_id is None or not z_weight)
-    weighted = class_weights is not None
+    data, of_classes = (ids,), (weight, share, *parameter)
     if label_probs is not None:
         probs = check.real_array(name, "label_probs", label_probs)
         check.same_shape(name, "labels", jnp.asarray(labels), "label_probs", probs)
@@ -139,25 +145,20 @@ def linear_softmax_cross_entropy(
         check.probabilities(name, "label_probs", probs)
         named = _named(here, jnp.asarray(labels).reshape(ids.shape), ids, ignore_index)
         probs = jnp.where(named, probs, jnp.zeros((), probs.dtype))
-        if here.dtype == jnp.float64:
-            probs = probs.astype(jnp.float64)
+        if jnp.float64 in (here.dtype, probs.dtype):
+            probs = probs.astype(here.dtype)
         row, data = under_few(smoothing, f, weighted), (probs, ids)
-        of_classes = (weight, share, *parameter)
-    elif one_class:
-        row = at_class if f is itself else at_class_of(f)
-        data, of_classes = (ids,), parameter
+    elif smoothing:
+        row = under_target("ids", smoothing, f, weighted)
+    elif f is itself and not weighted:
+        row, of_classes = at_class, ()
     else:
-        row, data, of_classes = under_target("ids", smoothing, f, weighted), (ids,), (share,)
-        of_classes = (share, *parameter)
-        if weight_of_id is None:
-            of_classes = (weight, *of_classes)
-        else:
-            data = (ids, lax.stop_gradient(weight_of_id))
+        row, of_classes = at_class_of(f), (weight, *parameter)
+    if mass is not None:  # of each token, not of each class
+        data, of_classes = (ids, weight), of_classes[1:]
     row = with_z_loss(row, z_weight) if z_weight else row
-    mass = None if weight_of_id is None else weight_of_id[:, 0]
-    scale = mass if one_class else None
     verdict = verdicts(here, counted, valid)
-    return reduced(name, here, row, verdict, data, of_classes, options, scale, mass)
+    return reduced(name, here, row, verdict, data, of_classes, options, mass)
 
 
 def _ids(

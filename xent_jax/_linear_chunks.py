@@ -25,7 +25,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ._blocks import Axes, across, in_blocks, is_sharded
-from ._numerics import compute_dtype, widen
+from ._numerics import compute_dtype, largest, widen
 from ._rows import RowFunction, instantiate
 
 _BUDGET = 64 * 2**20
@@ -256,7 +256,10 @@ def _sum_and_gradients(
             if want.b:
                 db = db + jnp.sum(g, 0)
             new_sums.append((dw, db))
-        of_data = [g if want else None for g, want in zip(slopes[len(zs) :], want_tokens.data)]
+        of_data = [
+            jnp.sum(g, 1, keepdims=True) if want and x.shape[1] == 1 else g if want else None
+            for g, x, want in zip(slopes[len(zs) :], here.data, want_tokens.data)
+        ]
         of_data += [None] * (len(here.data) - len(of_data))
         return new_sums, (value[:, 0], dxs, of_data)
 
@@ -275,7 +278,9 @@ def _sum_and_gradients(
     by_arguments = (by_heads, Tokens(None, tuple(of_data)), _nothing(classes))  # type: ignore[arg-type]
     gradients = _leaves_like((heads, tokens, classes), by_arguments)
     values = unless_left_out(values, weights)
-    return jnp.sum(weights * values), (gradients, (values if want_weights else None,))
+    # An infinite slope is made finite, as those of the row functions are.
+    by_weights = jnp.clip(values, -largest(values), largest(values)) if want_weights else None
+    return jnp.sum(weights * values), (gradients, (by_weights,))
 
 
 def _varying(x: Array, like: Any) -> Array:

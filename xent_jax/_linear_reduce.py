@@ -107,10 +107,9 @@ def reduced(
     data: tuple[Array, ...],
     of_classes: tuple[Array, ...],
     options: Options,
-    scale: Array | None = None,
     mass: Array | None = None,
 ) -> Array:
-    """weight · scale · value per token, or their sum, or their mean: over Σ weight · mass."""
+    """weight · value per token, or their sum, or their mean: divided by Σ weight · mass."""
     check.reduction(name, options.reduction, options.normalizer)
     how = plan(name, here, (row,), options)
     tokens, classes = Tokens(verdict[:, None], data), Classes(here.kept, of_classes)
@@ -119,8 +118,6 @@ def reduced(
         given = check.per_token(name, "weights", options.weights, here.shape).reshape(-1)
         weights = jnp.where(verdict == 0.0, 0.0, given.astype(here.dtype))
     count = weights if mass is None else jnp.where(weights == 0.0, 0.0, weights * mass)
-    if scale is not None:
-        weights = jnp.where(weights == 0.0, 0.0, weights * scale)
     heads = tuple(h._replace(x=_seen(h.x, verdict, weights)) for h in here.heads)
     if options.reduction is None:
         (values,) = token_values(how, heads, tokens, classes)

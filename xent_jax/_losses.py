@@ -151,8 +151,9 @@ def _binary_focal(z: Array, y: Array, gamma: Array, one: Array, zero: Array) -> 
     z, y = widen(z), widen(y)
 
     def term(share: Array, weight: Array, cost: Array) -> Array:
+        share = weight * share
         cost = jnp.where(share == 0.0, jnp.minimum(cost, largest(cost)), cost)  # 0·inf is 0
-        return weight * share * focal(cost, gamma)
+        return share * focal(cost, gamma)
 
     return term(y, one, softplus(-z)) + term(1.0 - y, zero, softplus(z))
 

@@ -46,9 +46,9 @@ def _entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 def _cross_entropy(logits: Array, y: Array, positive: Array, verdict: Array) -> Array:
     """π·y·softplus(−z) + (1 − y)·softplus(z), π the weight of class 1: nothing is subtracted."""
     z, y, positive = widen(logits), widen(y), widen(positive)
-    one, zero = positive * y, 1.0 - y
-    above = jnp.where(zero == 0.0, 0.0, zero * jnp.maximum(z, 0.0))
-    below = jnp.where(one == 0.0, 0.0, one * jnp.maximum(-z, 0.0))
+    one, zero = _weighted(positive, y), 1.0 - y
+    above = jnp.where((zero == 0.0) | (z <= 0.0), 0.0, zero * z)
+    below = jnp.where((one == 0.0) | (z >= 0.0), 0.0, one * -z)
     value = above + below + (one + zero) * jnp.log1p(jnp.exp(-jnp.abs(z)))
     return judge(value, widen(verdict))
 
@@ -60,13 +60,20 @@ def _cross_entropy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
     def gradients(z: Array, y: Array, positive: Array) -> tuple[Array, ...]:
         finite = jnp.clip(z, -largest(z), largest(z))
-        by_z = (1.0 - y) * sigmoid(z) - positive * y * sigmoid(-z)
+        by_z = (1.0 - y) * sigmoid(z) - _weighted(positive, y) * sigmoid(-z)
         # π·softplus(−z) − softplus(z), which for π = 1 is −z.
-        by_y = (positive - 1.0) * softplus(-finite) - finite
+        alike = jnp.abs(positive - 1.0) <= 0.5
+        near = (jnp.where(alike, positive, 1.0) - 1.0) * softplus(-finite) - finite
+        by_y = jnp.where(alike, near, positive * softplus(-finite) - softplus(finite))
         return by_z, by_y, y * softplus(-finite)
 
     value = _cross_entropy(*primals)
     return value, _moved(gradients, verdict, (z, y, positive), tangents[:3])
+
+
+def _weighted(positive: Array, y: Array) -> Array:
+    """π·y; a label 0 has no use for the weight of class 1, whatever it is."""
+    return jnp.where(y == 0.0, 0.0, positive * y)
 
 
 def _data(name: str, argument: str, logits: Any, where: Any) -> tuple[Array, Array | None]:
@@ -170,8 +177,8 @@ def sigmoid_cross_entropy(
         `base` is given.
 
     Edge cases: z = ±inf: 0 for the label it is sure of, +inf for the other · an id other than 0
-    and 1, or a label outside [0, 1], gives NaN for that element · so does a NaN logit, and a
-    negative or NaN pos_weight.
+    and 1, or a label outside [0, 1], gives NaN for that element · so does a NaN logit · a
+    negative or NaN pos_weight gives NaN where the label is not 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -190,9 +197,10 @@ def sigmoid_cross_entropy(
     if pos_weight is not None:
         positive = check.pos_weight(name, pos_weight, z.shape)
         z, positive = match_precision(z, positive)
+        z, y = match_precision(z, y)
         positive = jnp.where(positive >= 0, positive, jnp.asarray(jnp.nan, positive.dtype))
     positive = jnp.broadcast_to(positive, z.shape)
-    value = _cross_entropy(z, y.astype(z.dtype), positive, verdict.astype(z.dtype))
+    value = _cross_entropy(z, y, positive, verdict.astype(z.dtype))
     return finish_elements(name, value, kept, base)
 
 

@@ -60,39 +60,31 @@ def labelled(
             y = jnp.where(kept, y, jnp.zeros((), y.dtype))
         check.probabilities(name, "labels", y)
         verdict = row_verdict(z, axes, alive)
-    parameter = tuple(x.astype(compute_dtype(z)).reshape((1,) * z.ndim) for x in parameter)
+    dtype = compute_dtype(z)
+    parameter = tuple(x.astype(dtype).reshape((1,) * z.ndim) for x in parameter)
 
-    # The z-loss is no class's own, and takes no class weight.
-    one_class = ids and smoothing == 0.0 and not (weights is not None and z_weight)
-    weight_of_id = None
-    if weights is not None and ids:
-        weight_of_id = jnp.where(verdict == 0.0, 0.0, weight_of(weights, y, z, axes))
-    if one_class:
-        row = at_class if f is itself else at_class_of(f)
-        data = (y, *parameter)
-    else:
+    weight, share = jnp.ones((1,) * z.ndim, dtype), uniform(z, kept, axes)
+    if weights is not None:
+        laid = over_classes(weights.astype(dtype), z, axes)
+        share = laid * share if kept is None else jnp.where(kept, laid * share, 0.0)
+        weight = weight_of(weights.astype(dtype), y, z, axes) if ids else laid
+    if not ids or smoothing:
         row = under_target("ids" if ids else "soft", smoothing, f, weights is not None)
-        share = uniform(z, kept, axes)
-        weight = jnp.ones((1,) * z.ndim, compute_dtype(z))
-        if weights is not None:
-            laid = over_classes(weights, z, axes)
-            weight, share = laid if weight_of_id is None else weight_of_id, laid * share
         data = (y, weight, share, *parameter)
-    value = (with_z_loss(row, z_weight) if z_weight else row)(axes, verdict, z, *data)
-    if one_class and weight_of_id is not None:
-        value = weighted(value, weight_of_id)
-    return finish(name, value, axes, base, keepdims)
-
-
-def weighted(value: Array, weight: Array) -> Array:
-    """weight · value; a weight of 0 leaves out even an infinite value."""
-    return weight * jnp.where((weight == 0.0) & jnp.isinf(value), 0.0, value)
+    elif f is itself and weights is None:
+        row, data = at_class, (y,)
+    else:
+        row, data = at_class_of(f), (y, weight, *parameter)
+    row = with_z_loss(row, z_weight) if z_weight else row
+    return finish(name, row(axes, verdict, z, *data), axes, base, keepdims)
 
 
 def class_weight_array(name: str, class_weights: Any, logits: Any, axes: Axes) -> Array:
     """class_weights as (classes,), NaN where it is negative: a bad value never looks like one."""
     shape = (class_count(logits, axes) // _shards(axes),)
     weights = check.class_weights(name, class_weights, shape)
+    if len(local(axes)) == 1:
+        check.class_weight_sharding(name, weights, logits, local(axes)[0])
     weights = weights.astype(compute_dtype(weights))
     return jnp.where(weights >= 0.0, weights, jnp.nan)
 
@@ -105,7 +97,8 @@ def weight_of(weights: Array, ids: Array, logits: Array, axes: Axes) -> Array:
     """The weight of each row's class, of the shape of the ids."""
     if is_sharded(logits, weights, ids):  # where a gather may be refused
         index, laid = (over_classes(x, logits, axes) for x in (jnp.arange(weights.size), weights))
-        return class_sum((ids == index).astype(weights.dtype) * laid, axes)
+        every = laid + jnp.zeros_like(ids, weights.dtype)
+        return class_sum(jnp.where(ids == index, every, 0.0), axes)
     if not across(axes):
         return weights.at[ids].get(mode="promise_in_bounds")
     here = ids - first_class(logits, axes)

@@ -55,7 +55,8 @@ def uniform(logits: Any, kept: Array | None, axes: Axes) -> Array:
     if kept is None:
         return jnp.full((1,) * len(logits.shape), 1.0 / class_count(logits, axes), dtype)
     kept = jnp.broadcast_to(kept, logits.shape).astype(dtype)
-    return kept / class_sum(kept, axes)
+    # Where none exists, all zeros.
+    return kept / jnp.maximum(class_sum(kept, axes), 1.0)
 
 
 def first_class(logits: Array, axes: Axes) -> Array:
@@ -120,18 +121,28 @@ at_class = RowFunction(_at_class, _at_class_slopes)
 
 @cache
 def at_class_of(f: CostFunction) -> RowFunction:
-    """(axes, verdict, logits, ids in range, parameter of f) → f(−log p) at the class ids."""
+    """(axes, verdict, logits, ids in range, weight, *parameter of f) → weight·f(−log p) at the ids.
 
-    def formula(axes: Axes, z: Array, ids: Array, parameter: Array) -> tuple[Array, Any]:
+    A weight of 0 leaves out even an infinite loss.
+    """
+
+    def formula(
+        axes: Axes, z: Array, ids: Array, weight: Array, *parameter: Array
+    ) -> tuple[Array, Any]:
         cost, numbers = at_class.formula(axes, z, ids)
-        return f(cost, parameter), (cost, numbers)
+        value = f(cost, *parameter)
+        value = weight * jnp.where((weight == 0.0) & jnp.isinf(value), 0.0, value)
+        return value, (cost, numbers)
 
-    def slopes(axes: Axes, numbers: Any, z: Array, ids: Array, parameter: Array) -> tuple:
+    def slopes(
+        axes: Axes, numbers: Any, z: Array, ids: Array, weight: Array, *parameter: Array
+    ) -> tuple[Array, ...]:
         cost, more = numbers
         (by_z,) = at_class.slopes(axes, more, z, ids)
-        by_cost, by_parameter = slope(f, cost, parameter)
-        by_parameter = jnp.where(is_class(ids, z, axes), by_parameter, 0.0)
-        return by_cost * by_z, jnp.zeros_like(cost), by_parameter
+        by_cost, *by_parameter = slope(f, cost, *parameter)
+        of_class = [f(cost, *parameter), *(weight * g for g in by_parameter)]
+        of_class = [jnp.where(is_class(ids, z, axes), g, 0.0) for g in of_class]
+        return weight * by_cost * by_z, jnp.zeros_like(cost), *of_class
 
     return RowFunction(formula, slopes)
 
@@ -146,10 +157,12 @@ def under_target(
     class axes, and so is the weight; kind "soft": a distribution, with one weight per class. Unless
     weighted, the weight is 1 and the share sums to 1.
     """
+    of_ids = kind == "ids"
 
     def target(axes: Axes, z: Array, labels: Array, weight: Array, share: Array) -> Array:
-        y = is_class(labels, z, axes).astype(z.dtype) if kind == "ids" else labels
-        y = weight * y if weighted else y
+        y = is_class(labels, z, axes).astype(z.dtype) if of_ids else labels
+        if weighted:  # a class of label 0 has no use for its weight, whatever it is
+            y = jnp.where(y == 0.0, 0.0, weight * y)
         return y if smoothing == 0.0 else (1.0 - smoothing) * y + smoothing * share
 
     def costs(y: Array, u: Array, log_total: Array) -> Array:
@@ -167,40 +180,46 @@ def under_target(
         below = jnp.where((m == largest(z)) & (u > 0.0), jnp.inf, u)
         cost = costs(y, below, jnp.log1p(s))
         term = y * f(cost, *parameter)
-        if kind == "soft":
+        if not of_ids:
             term = jnp.where(labels < 0.0, jnp.nan, term)
         value = class_sum(term, axes)
-        if f is not itself or weighted:
-            mass = class_sum(y * slope(f, cost, *parameter)[0], axes)
-        elif kind == "soft":
-            mass = (1.0 - smoothing) * class_sum(labels, axes) + smoothing
-        else:  # the uniform share and a class id have mass 1
-            mass = jnp.ones_like(m)
-        return jnp.where(total > 0.0, value, jnp.nan), (m, total, s, mass)
+        sums: Numbers = ()
+        if not (of_ids and f is itself and not weighted):
+            moved = y * slope(f, cost, *parameter)[0]
+            sums = class_sum(moved, axes), class_sum(jnp.where(u > 0.0, moved, 0.0), axes)
+        return jnp.where(total > 0.0, value, jnp.nan), (m, total, s, *sums)
 
     def slopes(
         axes: Axes, numbers: Numbers, z: Array, labels: Array, weight: Array, share: Array,
         *parameter: Array,
-    ) -> tuple:  # fmt: skip
-        # With y' = y f'(c) and Y = Σ y': ∂/∂z = Y p − y' = p·(Y − y') − y'·(1 − p), where
+    ) -> tuple[Array, ...]:  # fmt: skip
+        # With y' = y f'(c): ∂/∂z_j = p_j Σ y' − y'_j = p_j·Σ_{k ≠ j} y'_k − y'_j·(1 − p_j), where
         # 1 − p = (s + 1 − e^{−u})/T.
-        m, total, s, mass = numbers
+        m, total, s, *sums = numbers
         y = target(axes, z, labels, weight, share)
         u = depth(z, m)
         cost = costs(y, u, jnp.log1p(s))
         by_cost, *by_parameter = slope(f, cost, *parameter)
         moved = y * by_cost
+        if sums:
+            # At a likely class Σ y' − y'_j would lose every digit, and p_j·Σ is what counts there.
+            whole, off_peak = sums
+            others = jnp.where((u == 0.0) & (total < 2.0), off_peak, whole - moved)
+        else:  # a class id and the uniform share have mass 1
+            mine = is_class(labels, z, axes)
+            others = jnp.where(mine, 0.0, 1.0 - smoothing) + smoothing * (1.0 - share)
         p, p_of_others = exact_weight(z, m) / total, (s - jnp.expm1(-u)) / total
+        by_z = p * others - moved * p_of_others
+
         by_y = f(cost, *parameter)
-        by_labels = by_weight = (1.0 - smoothing) * by_y
-        if weighted:
-            by_labels = weight * by_labels
-        if kind == "ids":
+        by_share = jnp.zeros_like(by_y) if smoothing == 0.0 else smoothing * by_y
+        by_weight = (1.0 - smoothing) * by_y
+        by_labels = weight * by_weight if weighted else by_weight
+        if of_ids:
             by_labels = jnp.zeros_like(m)
             by_weight = jnp.where(is_class(labels, z, axes), by_weight, 0.0)
         else:
-            by_weight = labels * by_weight
-        by_z = p * (mass - moved) - moved * p_of_others
-        return by_z, by_labels, by_weight, smoothing * by_y, *(y * g for g in by_parameter)
+            by_weight = jnp.where(labels == 0.0, 0.0, labels * by_weight)
+        return by_z, by_labels, by_weight, by_share, *(y * g for g in by_parameter)
 
     return RowFunction(formula, slopes)

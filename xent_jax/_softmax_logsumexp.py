@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ._blocks import Axes
-from ._numerics import class_max, depth, exact_weight, partition, peak
+from ._numerics import class_max, depth, exact_weight, largest, partition, peak
 from ._rows import RowFunction
 
 
@@ -41,6 +41,8 @@ def with_z_loss(row: RowFunction, z_loss: float) -> RowFunction:
         numbers, height, more = all_numbers
         by_z, *others = row.slopes(axes, numbers, z, *data)
         (by_height,) = logsumexp.slopes(axes, more, z)
-        return by_z + 2.0 * z_loss * height * by_height, *others
+        # Finite, so that a class of probability 0 has slope 0 beside a logit of +inf.
+        outer = jnp.clip(2.0 * z_loss * height, -largest(height), largest(height))
+        return by_z + outer * by_height, *others
 
     return RowFunction(formula, slopes)
