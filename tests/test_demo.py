@@ -208,7 +208,9 @@ def test_split_of_labels_that_disagree():
 
 
 def test_json_has_no_infinity():
-    measures = Measures(800.0, 1154.2, 0.0, 800.0, 0.1, 2.3, math.inf, 0.1, np.eye(2, dtype=int))
+    measures = Measures(
+        800.0, 1154.2, 0.0, 800.0, 0.1, 2.3, math.inf, 0.1, 0.2, np.eye(2, dtype=int)
+    )
     text = json.dumps(as_json({"train": measures}), allow_nan=False)
     assert strict_json(text)["train"]["perplexity"] is None
 
@@ -246,12 +248,13 @@ def test_command_prints_and_writes_the_same_numbers(tmp_path, capsys):
         "  + KL(labels||model)": "kl_divergence",
         "perplexity": "perplexity",
         "accuracy": "accuracy",
+        "balanced accuracy": "balanced_accuracy",
     }
     printed = {}
     for start, key in table.items():
-        (line,) = [line for line in lines if line.startswith(start) or start in line[:32]]
+        (line,) = [line for line in lines if line.startswith(start) or "   " + start in line[:32]]
         printed[key] = np.array(numbers(line))
-        scale = 100 if key == "accuracy" else 1
+        scale = 100 if key.endswith("accuracy") else 1
         expected = [scale * report[part][key] for part in ("train", "test")]
         np.testing.assert_allclose(printed[key], expected, rtol=1e-4)
     nats = printed["cross_entropy"]

@@ -273,3 +273,50 @@ def test_checkify_says_nothing_of_what_is_left_out():
     where = np.array([[True, False, True], [False, False, False]])
     for labels in ([0, -1], [-1, 7]):
         assert checked(total)(logits, jnp.array(labels), where) is None
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: xent_jax.softmax_cross_entropy(ROW, IDS, reduction="mean"),
+            TypeError,
+            "softmax_cross_entropy: got an unexpected keyword argument 'reduction'; data are "
+            "positional, options go by keyword.",
+        ),
+        (
+            lambda: xent_jax.kl_estimate(ROW, ROW, "k1"),
+            TypeError,
+            "kl_estimate: too many positional arguments; data are positional, options go by "
+            "keyword.",
+        ),
+        (
+            lambda: xent_jax.softmax_cross_entropy(ROW, IDS, class_weights="balanced"),
+            TypeError,
+            "softmax_cross_entropy: class_weights must be an array of numbers, got str; pass a JAX "
+            "or NumPy array.",
+        ),
+        (
+            lambda: xent_jax.class_frequencies(IDS, jnp.max(IDS) + 1),
+            TypeError,
+            "class_frequencies: num_classes must be a plain Python value, known when the call is "
+            "compiled, got ArrayImpl; pass int(...), float(...) or a tuple.",
+        ),
+        (
+            lambda: xent_jax.entropy(ROW, axis=[0, 1]),
+            TypeError,
+            "entropy: axis must be a plain Python value, known when the call is compiled, got "
+            "list; pass int(...), float(...) or a tuple.",
+        ),
+        (
+            lambda: xent_jax.softmax_focal_loss(ROW, IDS.astype(np.float32)),
+            ValueError,
+            "softmax_focal_loss: floating labels are distributions of the shape of logits, (2, 3), "
+            "got float32 of shape (2,); class ids must be integers: labels.astype(int).",
+        ),
+    ],
+)
+def test_calls_that_jax_alone_would_refuse(call, error, message):
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == message

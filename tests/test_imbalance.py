@@ -315,7 +315,7 @@ def test_the_adjusted_loss_is_the_balanced_one():
         (
             lambda: logit_adjustment([1, 2], [1.0, 2.0]),
             ValueError,
-            "logit_adjustment: tau must be one number, got shape (2,).",
+            "logit_adjustment: tau must be one number, got shape (2,); use jax.vmap for several.",
         ),
         (
             lambda: effective_number_weights([1, 2], 1.5),

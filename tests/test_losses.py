@@ -486,7 +486,7 @@ def test_checkify_names_the_culprit(call, message):
             lambda z: softmax_cross_entropy(z, 0, label_smoothing=jnp.ones(())),
             TypeError,
             "softmax_cross_entropy: label_smoothing must be a plain Python value, known when the "
-            "call is compiled, got ArrayImpl; pass a number, a tuple or a name.",
+            "call is compiled, got ArrayImpl; pass int(...), float(...) or a tuple.",
         ),
         (
             lambda z: softmax_poly_loss(z, 0, epsilon="two"),

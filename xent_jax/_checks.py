@@ -45,8 +45,10 @@ def kinds_of_arguments(f: Any, options: Any, args: Any, kwargs: Any) -> None:
     """What JAX refuses before it calls f: an array where a plain value belongs, or a string."""
     try:
         given = inspect.signature(f).bind(*args, **kwargs).arguments
-    except TypeError:  # too many arguments, or too few: Python says so
-        return
+    except TypeError as error:
+        raise TypeError(
+            f"{f.__name__}: {error}; data are positional, options go by keyword."
+        ) from None
     for argument, x in given.items():
         if argument in options:
             try:
@@ -54,7 +56,7 @@ def kinds_of_arguments(f: Any, options: Any, args: Any, kwargs: Any) -> None:
             except TypeError:
                 raise TypeError(
                     f"{f.__name__}: {argument} must be a plain Python value, known when the call "
-                    f"is compiled, got {type(x).__name__}; pass a number, a tuple or a name."
+                    f"is compiled, got {type(x).__name__}; pass int(...), float(...) or a tuple."
                 ) from None
         elif isinstance(x, (str, bytes)):
             _array(f.__name__, argument, x)
@@ -145,6 +147,16 @@ def label_array(name: str, labels: Any) -> tuple[Array, bool]:
         # Narrow integers could not be compared with ids beyond their range.
         return labels.astype(jnp.int32), True
     return real_array(name, "labels", labels), False
+
+
+def soft_label_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> None:
+    if labels.shape == tuple(n for i, n in enumerate(logits.shape) if i not in axes):
+        raise ValueError(
+            f"{name}: floating labels are distributions of the shape of logits, {logits.shape}, "
+            f"got {labels.dtype} of shape {labels.shape}; class ids must be integers: "
+            "labels.astype(int)."
+        )
+    same_shape(name, "logits", logits, "labels", labels)
 
 
 def id_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> None:
@@ -520,7 +532,12 @@ def entropy_order(name: str, argument: str, given: Any) -> tuple[Array, Array]:
     return order, valid
 
 
-def joint_axes(name: str, axis: Any) -> None:
+def joint_axes(name: str, joint: Any, axis: Any) -> None:
+    if jnp.ndim(joint) < 2:
+        raise ValueError(
+            f"{name}: joint must be a table p(x, y) of two axes at least, got shape "
+            f"{jnp.shape(joint)}; for independent X and Y that is jnp.outer(p, q)."
+        )
     if not isinstance(axis, tuple) or len(axis) != 2:
         raise ValueError(
             f"{name}: axis must name two axes, that of X and that of Y, got {axis!r}; "

@@ -1,5 +1,7 @@
 """Imbalanced classes: how often each one occurs, and the weights and priors made of that."""
 
+from __future__ import annotations  # `help` shows ArrayLike, not all that it is
+
 import math
 from typing import Any
 

@@ -4,6 +4,8 @@ Perplexity, conditional entropy and mutual information, the Rényi and Tsallis f
 estimates of the KL divergence from samples.
 """
 
+from __future__ import annotations  # `help` shows ArrayLike, not all that it is
+
 from functools import partial
 from typing import Any
 
@@ -81,7 +83,7 @@ def perplexity(
 def _of_joint(
     name: str, rows: RowFunction, joint: Any, axis: Any, where: Any, base: Any, keepdims: bool
 ) -> Array:
-    check.joint_axes(name, axis)
+    check.joint_axes(name, joint, axis)
     p, axes, _ = row_data(name, "joint", joint, axis, where, 0.0)
     check.probabilities(name, "joint", p)
     return finish(name, rows(axes, row_verdict(p, axes), p), axes, base, keepdims)
@@ -102,7 +104,8 @@ def conditional_entropy(
     determined by x, which the difference H(X, Y) − H(X) is not.
 
     Args:
-        joint: (..., X, Y) joint probabilities, not normalised here.
+        joint: (..., X, Y) joint probabilities, not normalised here: for a table of counts pass
+            `table / table.sum()`.
         axis: the axis of X, which is known, and that of Y.
         where: boolean, broadcast against joint; False means that the outcome does not exist.
         base: unit of the result, None for nats, 2 for bits.
@@ -148,7 +151,8 @@ def mutual_information(
     others, of the probabilities as given.
 
     Args:
-        joint: (..., X, Y) joint probabilities, not normalised here.
+        joint: (..., X, Y) joint probabilities, not normalised here: for a table of counts pass
+            `table / table.sum()`.
         axis: the axis of X and that of Y; their order does not matter.
         where: boolean, broadcast against joint; False means that the outcome does not exist.
         base: unit of the result, None for nats, 2 for bits.
@@ -388,9 +392,10 @@ def kl_estimate(
     - "k2": l²/2, biased, ≥ 0 and of low variance;
     - "k3": e^{−l} − 1 + l, unbiased, ≥ 0 and of low variance where p and q are close.
 
-    With the samples of p fixed, the gradients of "k1" and "k3" by log_q estimate that of D(p‖q)
-    without bias, and that of "k2" does not. By log_p of the distribution that was sampled none of
-    them is the gradient of D: that needs the score-function term as well.
+    As losses, with the samples of p held fixed. By log_q: the gradients of "k1" and "k3" estimate
+    that of D(p‖q) without bias, that of "k2" does not. By log_p, where p is the policy that was
+    sampled: the gradient of "k2" estimates that of D(p‖q) without bias; that of "k1" has mean 0,
+    and that of "k3" is, on average, the gradient of D(q‖p).
 
     Args:
         log_p: any shape, the log-probability of each sample under p, which it was drawn from.

@@ -1,5 +1,7 @@
 """The linear row: softmax functions of logits x @ w + b that are never materialised."""
 
+from __future__ import annotations  # `help` shows ArrayLike, not all that it is
+
 import math
 from typing import Any, NamedTuple
 

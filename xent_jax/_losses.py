@@ -1,5 +1,7 @@
 """Variants of cross entropy: focal, poly-1 and generalised; for imbalanced and for noisy labels."""
 
+from __future__ import annotations  # `help` shows ArrayLike, not all that it is
+
 from functools import partial
 
 import jax
@@ -101,8 +103,8 @@ def sigmoid_focal_loss(
 ) -> Array:
     """Focal loss of independent binary labels, elementwise: y·f(σ(z)) + (1 − y)·f(σ(−z)).
 
-    f(p) = (1 − p)^γ·(−log p): the two outcomes of `softmax_focal_loss` with logits (z, 0). For hard
-    labels this is the formula of everybody; for labels in between it is the mean of two losses.
+    f(p) = (1 − p)^γ·(−log p): the two outcomes of `softmax_focal_loss` with logits (z, 0). Labels
+    between 0 and 1 give the mean of two losses, where others take a power of the mean (1 − p).
 
     Args:
         logits: any shape; σ(z) is the probability of class 1.

@@ -1,5 +1,7 @@
 """The probability row: entropy, cross entropy, KL and Jensen–Shannon of probability vectors."""
 
+from __future__ import annotations  # `help` shows ArrayLike, not all that it is
+
 import math
 from functools import reduce
 from typing import Any

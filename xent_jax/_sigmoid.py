@@ -3,6 +3,8 @@
 A logit z stands for the two outcomes with logits (z, 0): probability σ(z) of class 1.
 """
 
+from __future__ import annotations  # `help` shows ArrayLike, not all that it is
+
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -1,5 +1,7 @@
 """The softmax row: entropy, cross entropy, KL and Jensen–Shannon of categorical logits."""
 
+from __future__ import annotations  # `help` shows ArrayLike, not all that it is
+
 from typing import Any
 
 from jax import Array

@@ -55,7 +55,7 @@ def labelled(
         y, verdict = _safe_ids(name, y, z, axes, ignore_index, alive)
     else:
         z, y = match_precision(z, y)
-        check.same_shape(name, "logits", z, "labels", y)
+        check.soft_label_shape(name, y, z, local(axes))
         if kept is not None:
             y = jnp.where(kept, y, jnp.zeros((), y.dtype))
         check.probabilities(name, "labels", y)

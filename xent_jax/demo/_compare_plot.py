@@ -72,7 +72,7 @@ def _recalls(axes: Axes, comparison: Comparison) -> None:
     places = np.arange(len(order))
     for number in range(len(LOSSES)):
         # Side by side, so that the error bars can be told apart.
-        shift = 0.11 * (number - (len(LOSSES) - 1) / 2)
+        shift = min(0.11, 0.011 * len(order)) * (number - (len(LOSSES) - 1) / 2)
         axes.errorbar(
             places + shift,
             mean[number],

@@ -50,14 +50,16 @@ def remarks(comparison: Comparison) -> list[str]:
         first += f", {gain[at]:+.1f} ± {gain_error[at]:.1f} points on {LOSSES[0]} (paired by seed)"
     others = range(1, len(LOSSES))
     level = [
-        f"{LOSSES[at]} ({gain[at]:+.1f} ± {gain_error[at]:.1f} points)"
+        f"{LOSSES[at]} ({round(gain[at], 1) + 0.0:+.1f} ± {gain_error[at]:.1f} points)"
         for at in others
         if not gain[at] > gain_error[at]
     ]
-    above = f"{LOSSES[0]} by more than the standard error of the paired difference"
     if level:
-        return [f"{first}.", f"Not above {above}: {', '.join(level)}."]
-    return [f"{first}.", f"All other losses are above {above}."]
+        return [
+            f"{first}.",
+            f"No gain on {LOSSES[0]} beyond its standard error: {', '.join(level)}.",
+        ]
+    return [f"{first}.", f"Every other loss gains on {LOSSES[0]} beyond its standard error."]
 
 
 def as_json(comparison: Comparison) -> dict[str, object]:

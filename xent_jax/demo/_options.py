@@ -116,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
         "--compare",
         action="store_true",
         help="train with every --loss on several seeds, each with its own split, rows and order; "
-        f"report balanced accuracy and recalls (with --imbalance {_IMBALANCE:g} by default)",
+        f"report balanced accuracy and recalls (the digits with --imbalance {_IMBALANCE:g} by "
+        "default, a --data FILE as it is)",
     )
     add(
         "--seeds",
@@ -142,7 +143,8 @@ def _parser() -> argparse.ArgumentParser:
 def _resolve(options: argparse.Namespace) -> None:
     """Defaults that depend on other options."""
     if options.compare:
-        options.imbalance = options.imbalance or _IMBALANCE
+        if options.data is None:
+            options.imbalance = options.imbalance or _IMBALANCE
         options.seeds = options.seeds or _SEEDS
     options.loss = options.loss or LOSSES[0]
 

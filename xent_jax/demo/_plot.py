@@ -87,7 +87,7 @@ def _class_ticks(axes: Axes, classes: tuple[str, ...], which: Any) -> None:
     if which == "y":
         axes.set_yticks(range(len(labels)), labels)
     else:
-        upright = sum(map(len, labels)) <= 40
+        upright = max(map(len, labels)) * len(labels) <= 36
         turned = {} if upright else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(range(len(labels)), labels, **turned)
 

@@ -24,6 +24,7 @@ class Measures(NamedTuple):
     prior_cross_entropy: float  # of always predicting the class frequencies of the training part
     perplexity: float
     accuracy: float
+    balanced_accuracy: float  # the mean of the recalls of the classes
     confusion: np.ndarray  # [classes, classes], counts: true class, predicted class
 
 
@@ -77,8 +78,14 @@ def _measures(
         prior_cross_entropy=prior,
         perplexity=math.exp(cross_entropy) if cross_entropy < 700 else math.inf,
         accuracy=float(np.mean(predicted == y)),
+        balanced_accuracy=_mean_recall(confusion),
         confusion=confusion,
     )
+
+
+def _mean_recall(confusion: np.ndarray) -> float:
+    rows = confusion.sum(axis=1)
+    return float(np.mean(np.diagonal(confusion)[rows > 0] / rows[rows > 0]))
 
 
 def label_distributions(x: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
@@ -103,6 +110,7 @@ def summary(parts: dict[str, Measures]) -> str:
         ("  + KL(labels||model)", "nats", "kl_divergence", ".5g"),
         ("perplexity", "", "perplexity", ".5g"),
         ("accuracy", "", "accuracy", ".2%"),
+        ("balanced accuracy", "", "balanced_accuracy", ".2%"),
         ("entropy of the predictions", "nats", "model_entropy", ".5g"),
         ("class frequencies alone", "nats", "prior_cross_entropy", ".5g"),
     ]
@@ -120,7 +128,7 @@ def _remarks(parts: dict[str, Measures]) -> list[str]:
     else:
         remarks = [f"{split} no model of these inputs has a lower cross entropy."]
     if parts["train"].cross_entropy > parts["train"].prior_cross_entropy:
-        advice = "lower --learning-rate or --l2"
+        advice = "try more --epochs, or a lower --learning-rate or --l2"
         remarks.append(f"The class frequencies alone predict better than this model: {advice}.")
     return remarks
 
