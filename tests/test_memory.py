@@ -12,7 +12,8 @@ from .cases import FUNCTIONS, LOSSES
 ROWS, CLASSES = 8192, 4096  # compiled for, never computed
 DENSE = ROWS * CLASSES * 4
 # Of the losses one value of the parameter each.
-ALL = [*FUNCTIONS, *(f for f in LOSSES if f.given[0][1] in (2.0, 0.7))]
+MORE = [f for f in LOSSES if f.given[0][1] in (2.0, 0.7)]
+ALL = [*FUNCTIONS, MORE[0], *(pytest.param(f, marks=pytest.mark.slow) for f in MORE[1:])]
 each = pytest.mark.parametrize("function", ALL, ids=str)
 
 
@@ -65,7 +66,7 @@ def temporaries(f, *arguments):
     return jax.jit(f).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("function", [f for f in ALL if not f.elementwise], ids=str)
+@pytest.mark.parametrize("function", [f for f in (*FUNCTIONS, *MORE) if not f.elementwise], ids=str)
 def test_forward_pass_writes_no_array_of_the_size_of_its_input(function):
     assert temporaries(function.__call__, *shapes(function, "float32")) < 0.05 * DENSE
 

@@ -81,7 +81,7 @@ def _fitted(options: argparse.Namespace, data: Dataset) -> list[tuple[Path, byte
     """Fit one classifier and report it; the files to write."""
     fit = _fit(options, data)
     parts = measure(fit.params, data)
-    print(summary(parts))
+    print(summary(parts, options.loss))
     outputs: list[tuple[Path, bytes]] = []
     if options.json is not None:
         results = as_json(parts)

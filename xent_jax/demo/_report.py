@@ -10,6 +10,7 @@ import numpy as np
 import xent_jax
 
 from ._data import Dataset
+from ._losses import Loss
 from ._train import Params
 
 
@@ -101,8 +102,8 @@ def label_distributions(x: np.ndarray, y: np.ndarray, classes: int) -> np.ndarra
     return (counts / counts.sum(axis=1, keepdims=True))[group]
 
 
-def summary(parts: dict[str, Measures]) -> str:
-    """The measures as a table, and a line that says what the split of the cross entropy is."""
+def summary(parts: dict[str, Measures], loss: Loss = "cross-entropy") -> str:
+    """The measures as a table, and lines that say what they are of."""
     rows = [
         ("cross entropy", "nats", "cross_entropy", ".5g"),
         ("", "bits", "cross_entropy_bits", ".5g"),
@@ -118,16 +119,18 @@ def summary(parts: dict[str, Measures]) -> str:
     for name, unit, field, form in rows:
         cells = (format(getattr(measures, field), form) for measures in parts.values())
         lines.append(f"{name:<27}{unit:<5}" + "".join(f"{cell:>12}" for cell in cells))
-    return "\n".join([*lines, *_remarks(parts)])
+    return "\n".join([*lines, *_remarks(parts, loss)])
 
 
-def _remarks(parts: dict[str, Measures]) -> list[str]:
+def _remarks(parts: dict[str, Measures], loss: Loss) -> list[str]:
     split = "H(labels) is the entropy of the labels given the input:"
     if all(measures.label_entropy == 0 for measures in parts.values()):
         remarks = [f"{split} 0 here, so the cross entropy is all KL(labels||model)."]
     else:
         remarks = [f"{split} no model of these inputs has a lower cross entropy."]
-    if parts["train"].cross_entropy > parts["train"].prior_cross_entropy:
+    if loss != "cross-entropy":
+        remarks.append(f"The {loss} loss was minimised, and not this plain cross entropy.")
+    elif parts["train"].cross_entropy > parts["train"].prior_cross_entropy:
         advice = "try more --epochs, or a lower --learning-rate or --l2"
         remarks.append(f"The class frequencies alone predict better than this model: {advice}.")
     return remarks
