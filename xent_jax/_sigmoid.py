@@ -201,7 +201,8 @@ def sigmoid_cross_entropy(
         z, positive = match_precision(z, positive)
         z, y = match_precision(z, y)
         positive = jnp.where(positive >= 0, positive, jnp.asarray(jnp.nan, positive.dtype))
-    positive = jnp.broadcast_to(positive, z.shape)
+    # Under an explicit mesh a select wants its arguments split alike.
+    positive = jnp.broadcast_to(positive, z.shape) + jnp.zeros_like(z, positive.dtype)
     value = _cross_entropy(z, y, positive, verdict.astype(z.dtype))
     return finish_elements(name, value, kept, base)
 
