@@ -1,11 +1,14 @@
 """The benchmark command at a tiny size, and the tables that are made of its results."""
 
 import json
+from pathlib import Path
 
+import jax
 import pytest
 
-from .benchmarks import cli, tables
+from .benchmarks import aot, cli, tables
 
+_ROOT = Path(__file__).parent.parent
 _TINY = ("--shape", "4x5", "--repeats", "1", "--peers", "optax", "jax")
 
 
@@ -96,6 +99,9 @@ def test_tables_say_what_is_wrong_and_leave_the_file(results, page, capsys, text
         (["--dtype", "int8"], "invalid choice: 'int8'"),
         (["--json", "no/such/folder/x.json"], "cannot write a file"),
         (["--faster"], "unrecognized arguments: --faster"),
+        (["--target", "h100"], "expected h200 or a TPU as v5p:2x2x1, got 'h100'"),
+        (["--target", "h200"], "only for --suite accelerators"),
+        (["--suite", "accelerators", "--suite", "dense"], "accelerators runs alone"),
     ],
 )
 def test_bad_option_is_one_clear_line(capsys, arguments, said):
@@ -109,3 +115,68 @@ def test_a_shape_that_does_not_fit_is_skipped(capsys, monkeypatch):
     monkeypatch.setattr("tests.benchmarks.suites.dense.free_bytes", lambda: 100)
     assert cli.main(["--suite", "dense", *_TINY]) == 0
     assert "skipped 4x5" in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_plugin(monkeypatch):
+    monkeypatch.setattr(aot, "available", lambda target: False)
+    monkeypatch.setattr(aot, "stay_on_cpu", lambda: None)
+
+
+@pytest.mark.parametrize(
+    "target, said",
+    [
+        (["--target", "h200"], ["h200 has", "jax-cuda13-plugin=="]),
+        (["--target", "v9:2x2"], ["v9:2x2 has", '"jax[tpu]==']),
+        ([], ["jax-cuda13-pjrt==", " or ", '"jax[tpu]==']),
+    ],
+)
+def test_a_missing_compiler_is_named_with_its_installation(no_plugin, capsys, target, said):
+    aot.devices.cache_clear()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--suite", "accelerators", *target])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1
+    assert all(part in error for part in [*said, jax.__version__])
+
+
+@pytest.fixture
+def compiled(tmp_path, monkeypatch):
+    """A folder with results of the suite accelerators, where the CPU plays both targets."""
+    monkeypatch.setattr(aot, "devices", lambda target: jax.devices("cpu"))
+    monkeypatch.setattr(aot, "available", lambda target: True)
+    monkeypatch.setattr(aot, "stay_on_cpu", lambda: None)  # it would stay so for other tests
+    monkeypatch.setattr(jax, "clear_caches", lambda: None)  # which profit from these
+    where = "--json", str(tmp_path / "accelerators.json")
+    functions = "--function", "softmax_entropy", "--function", "softmax_cross_entropy/smoothed"
+    assert cli.main(["--suite", "accelerators", *functions, *_TINY, *where]) == 0
+    return tmp_path
+
+
+def test_programs_are_read_for_each_target_pass_and_dtype(compiled):
+    rows = _rows(compiled, "accelerators")
+    assert len(rows) == len({str([*row.values()][:5]) for row in rows}) == 2 * 2 * 2 * 2
+    for row in rows:
+        assert row["programs"].keys() in ({"xent_jax", "optax"}, {"xent_jax", "jax"})
+        assert all(p["traffic_bytes"] >= row["least_bytes"] for p in row["programs"].values())
+    entropy = {(row["pass"], row["dtype"]): row for row in rows if "entropy" in row["function"]}
+    wide, narrow = (entropy["value and gradient", d] for d in ("float32", "bfloat16"))
+    assert (wide["input_bytes"], narrow["input_bytes"]) == (80, 40)
+
+
+def test_tables_of_programs(compiled):
+    found = tables.known_tables(compiled)
+    sides = "value", "value-and-gradient"
+    names = [f"accelerators-{t}-4x5-{s}" for t in ("h200", "v5p-2x2x1") for s in sides]
+    assert sorted(found) == sorted(names)
+    header, _, *lines = found[names[0]].splitlines()
+    assert header.startswith("| float32 / bfloat16 | peer | traffic | peer's |")
+    assert [line.split(" | ")[:2] for line in lines[:2]] == [
+        ["| `softmax_cross_entropy`, integer labels, smoothed", "optax"],
+        ["| `softmax_entropy`", "jax"],
+    ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "tests/benchmarks/README.md"])
+def test_pages_show_the_results_that_are_kept(page):
+    assert tables.main([str(_ROOT / page), "--check"]) == 0

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import peers, suites
+from . import aot, peers, suites
 from .functions import FUNCTIONS
 from .machine import environment
 from .settings import Settings, Shape
+
+_COMPILED = "accelerators"  # the suite that runs on no device
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,6 +28,12 @@ def _shape(text: str) -> Shape:
     if not match:
         raise argparse.ArgumentTypeError(f"expected ROWSxCLASSES such as 2048x32768, got {text!r}")
     return int(match[1]), int(match[2])
+
+
+def _target(text: str) -> str:
+    if not re.fullmatch(r"h200|\w+:\d+(x\d+)*", text):
+        raise argparse.ArgumentTypeError(f"expected h200 or a TPU as v5p:2x2x1, got {text!r}")
+    return text
 
 
 def _count(text: str) -> int:
@@ -50,13 +58,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shape", action="append", type=_shape, metavar="ROWSxCLASSES", help="repeatable"
     )
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="default: float32; accelerators: both"
+    )
     parser.add_argument("--repeats", type=_count, default=7, help="rounds; default: 7")
     parser.add_argument("--json", type=_file, metavar="FILE", help="also write the results here")
     parser.add_argument(
         "--peers", nargs="+", choices=peers.NAMES, help="default: all that are installed"
     )
     parser.add_argument("--function", action="append", choices=FUNCTIONS, help="repeatable")
+    parser.add_argument(
+        "--target",
+        action="append",
+        type=_target,
+        help="repeatable, for the suite accelerators: h200, or a TPU such as v5e:2x4;"
+        f" default: {', '.join(aot.TARGETS)}, where their compilers are installed",
+    )
     return parser
 
 
@@ -64,12 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     names = options.suite or [name for name in suites.NAMES if suites.load(name).DEFAULT]
+    targets = _targets(parser, names, options.target)
     settings = Settings(
         shapes=options.shape and tuple(dict.fromkeys(options.shape)),
-        dtype=options.dtype,
+        dtypes=options.dtype and (options.dtype,),
         repeats=options.repeats,
         peers=_peers(parser, options.peers),
         functions=options.function and tuple(options.function),
+        targets=targets,
         progress=_progress,
     )
     results: dict[str, Any] = {"environment": environment(settings.peers), "suites": {}}
@@ -88,6 +107,28 @@ def _write(path: Path | None, results: dict[str, Any]) -> None:
     """After every row, so that an interrupted run leaves what it measured."""
     if path:
         path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _targets(
+    parser: argparse.ArgumentParser, names: list[str], asked: list[str] | None
+) -> tuple[str, ...] | None:
+    """Before JAX looks for devices: it must not where only compilers are used."""
+    if _COMPILED not in names:
+        if asked:
+            parser.error(f"argument --target: only for --suite {_COMPILED}")
+        return None
+    if set(names) != {_COMPILED}:
+        parser.error(f"argument --suite: {_COMPILED} runs alone, the others need the device")
+    aot.stay_on_cpu()
+    targets = tuple(dict.fromkeys(asked or filter(aot.available, aot.TARGETS)))
+    if not targets:
+        parser.error("no compiler here: " + " or ".join(map(aot.install, aot.TARGETS)))
+    try:
+        for target in targets:
+            aot.devices(target)
+    except aot.Unavailable as problem:
+        parser.error(f"argument --target: {problem}")
+    return targets
 
 
 def _peers(parser: argparse.ArgumentParser, asked: list[str] | None) -> tuple[peers.Peer, ...]:

@@ -19,6 +19,7 @@ class Function:
 
 FUNCTIONS = {
     "softmax_cross_entropy/ids": Function(("z", "ids"), (0,), 1),
+    "softmax_cross_entropy/smoothed": Function(("z", "ids"), (0,), 1),
     "softmax_cross_entropy/soft": Function(("z", "p"), (0,), 1, 1),
     "softmax_entropy": Function(("z",), (0,), 1),
     "softmax_kl_divergence": Function(("z", "zq"), (0, 1), 2),
@@ -28,11 +29,19 @@ FUNCTIONS = {
     "kl_divergence": Function(("p", "q"), (0, 1), 1, 1),
     "js_divergence": Function(("p", "q"), (0, 1), 2),
     "sigmoid_cross_entropy": Function(("z", "p"), (0,), 1, 1),
+    "sigmoid_entropy": Function(("z",), (0,), 1),
+    "sigmoid_kl_divergence": Function(("z", "zq"), (0, 1), 2),
+    "sigmoid_js_divergence": Function(("z", "zq"), (0, 1), 2),
     "softmax_focal_loss/ids": Function(("z", "ids"), (0,), 1),
     "sigmoid_focal_loss": Function(("z", "p"), (0,), 1, 1),
 }
 
-_LABELS = {"ids": "integer labels", "soft": "soft labels"}
+SMOOTHING = 0.1
+_LABELS = {
+    "ids": "integer labels",
+    "smoothed": "integer labels, smoothed",
+    "soft": "soft labels",
+}
 
 
 def title(name: str) -> str:

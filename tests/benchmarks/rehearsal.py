@@ -7,17 +7,11 @@ beside the ideal. XLA is asked for as many CPU devices as the mesh has.
 
 import argparse
 import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from .hlo import collectives
 from .report import markdown
-
-_WIDTH = {"f32": 4, "s32": 4, "bf16": 2, "pred": 1, "f64": 8, "s64": 8, "u32": 4, "u8": 1}
-_COLLECTIVE = re.compile(
-    r"= (.*?) (?:all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)\("
-)
-_HEADER = re.compile(r"^(?:ENTRY )?%?([\w.-]+) \(.*\{$")
 
 
 def _compile(devices: tuple[int, int], tokens: int, classes: int, features: int) -> Any:
@@ -48,36 +42,6 @@ def _compile(devices: tuple[int, int], tokens: int, classes: int, features: int)
     return jax.jit(jax.value_and_grad(step, (0, 1))).lower(*given).compile()
 
 
-def collective_bytes(module: str) -> int:
-    """Bytes that a device puts into collectives; what stands in a loop counts once per turn."""
-    turns, inside, name = {}, {}, ""
-    for line in module.splitlines():
-        header = _HEADER.match(line)
-        if header:
-            name = header[1]
-        body = re.search(r" while\(.*body=%?([\w.-]+)", line)
-        if body:
-            count = re.search(r'known_trip_count"?:\{"n":"(\d+)"', line)
-            turns[body[1]] = (name, int(count[1]) if count else 1)
-        found = _COLLECTIVE.search(line)
-        if found:
-            shapes = re.findall(r"(\w+)\[([\d,]*)\]", found[1])
-            inside[name] = inside.get(name, 0) + sum(_bytes(*shape) for shape in shapes)
-
-    def times(computation: str) -> int:
-        outer, count = turns.get(computation, ("", 0))
-        return count * times(outer) if count else 1
-
-    return sum(size * times(computation) for computation, size in inside.items())
-
-
-def _bytes(dtype: str, sizes: str) -> int:
-    size = _WIDTH.get(dtype, 4)
-    for n in filter(None, sizes.split(",")):
-        size *= int(n)
-    return size
-
-
 def _row(devices: tuple[int, int], tokens: int, classes: int, features: int) -> list[str]:
     data, model = devices
     compiled = _compile(devices, tokens, classes, features)
@@ -85,7 +49,7 @@ def _row(devices: tuple[int, int], tokens: int, classes: int, features: int) -> 
     dense = 4 * (tokens // data) * (classes // model)
     # dx over the vocabulary axis and dw over the data axis, in float32: what has to be sent.
     least = 4 * (tokens // data * features + features * classes // model)
-    sent = collective_bytes(compiled.as_text())
+    sent = sum(collectives(compiled.as_text()).values())
     flops = 6 * (tokens // data) * features * (classes // model)
     return [
         f"{data} × {model}",

@@ -12,14 +12,20 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class Settings:
-    """`shapes` and `functions` are None where the suite is to choose."""
+    """`shapes`, `dtypes`, `functions` and `targets` are None where the suite is to choose."""
 
     shapes: tuple[Shape, ...] | None
-    dtype: str
+    dtypes: tuple[str, ...] | None
     repeats: int
     peers: tuple[Peer, ...]
     functions: tuple[str, ...] | None
+    targets: tuple[str, ...] | None
     progress: Callable[[str], None]
+
+    @property
+    def dtype(self) -> str:
+        """For a suite that measures one."""
+        return self.dtypes[0] if self.dtypes else "float32"
 
     def choose(self, functions: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the suite's functions that were asked for."""

@@ -33,6 +33,24 @@ def _focal_of_ids(z: Array, ids: Array) -> Array:
     return (1 - jnp.exp(-cost)) ** 2 * cost
 
 
+def _sigmoid_entropy(z: Array) -> Array:
+    p = jax.nn.sigmoid(z)
+    return -p * log_sigmoid(z) - (1 - p) * log_sigmoid(-z)
+
+
+def _sigmoid_kl(z: Array, zq: Array) -> Array:
+    p = jax.nn.sigmoid(z)
+    of_one = p * (log_sigmoid(z) - log_sigmoid(zq))
+    return of_one + (1 - p) * (log_sigmoid(-z) - log_sigmoid(-zq))
+
+
+def _sigmoid_js(z: Array, zq: Array) -> Array:
+    p, q = jax.nn.sigmoid(z), jax.nn.sigmoid(zq)
+    middle = (p + q) / 2
+    of_one = rel_entr(p, middle) + rel_entr(q, middle)
+    return (of_one + rel_entr(1 - p, 1 - middle) + rel_entr(1 - q, 1 - middle)) / 2
+
+
 PEER = Peer(
     "jax",
     jax.__version__,
@@ -47,6 +65,9 @@ PEER = Peer(
         "kl_divergence": lambda p, q: jnp.sum(rel_entr(p, q), -1),
         "js_divergence": _js,
         "sigmoid_cross_entropy": lambda z, y: -y * log_sigmoid(z) - (1 - y) * log_sigmoid(-z),
+        "sigmoid_entropy": _sigmoid_entropy,
+        "sigmoid_kl_divergence": _sigmoid_kl,
+        "sigmoid_js_divergence": _sigmoid_js,
         "softmax_focal_loss/ids": _focal_of_ids,
     },
 )

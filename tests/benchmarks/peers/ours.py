@@ -6,6 +6,7 @@ import jax
 
 import xent_jax as xj
 
+from ..functions import SMOOTHING
 from .peer import Bound, Peer
 
 
@@ -25,6 +26,9 @@ OURS = _Compiled(
     xj.__version__,
     {
         "softmax_cross_entropy/ids": xj.softmax_cross_entropy,
+        "softmax_cross_entropy/smoothed": lambda z, ids: xj.softmax_cross_entropy(
+            z, ids, label_smoothing=SMOOTHING
+        ),
         "softmax_cross_entropy/soft": xj.softmax_cross_entropy,
         "softmax_entropy": xj.softmax_entropy,
         "softmax_kl_divergence": xj.softmax_kl_divergence,
@@ -34,6 +38,9 @@ OURS = _Compiled(
         "kl_divergence": xj.kl_divergence,
         "js_divergence": xj.js_divergence,
         "sigmoid_cross_entropy": xj.sigmoid_cross_entropy,
+        "sigmoid_entropy": xj.sigmoid_entropy,
+        "sigmoid_kl_divergence": xj.sigmoid_kl_divergence,
+        "sigmoid_js_divergence": xj.sigmoid_js_divergence,
         "softmax_focal_loss/ids": xj.softmax_focal_loss,
         "sigmoid_focal_loss": xj.sigmoid_focal_loss,
     },

@@ -14,11 +14,25 @@ from ..settings import Row, Settings
 from ..timing import interleave, medians
 
 DEFAULT = True
+_FUNCTIONS = (
+    "softmax_cross_entropy/ids",
+    "softmax_cross_entropy/soft",
+    "softmax_entropy",
+    "softmax_kl_divergence",
+    "softmax_js_divergence",
+    "entropy",
+    "cross_entropy",
+    "kl_divergence",
+    "js_divergence",
+    "sigmoid_cross_entropy",
+    "softmax_focal_loss/ids",
+    "sigmoid_focal_loss",
+)
 _PEERS = ("optax", "jax")
 
 
 def run(settings: Settings) -> Iterator[Row]:
-    for name in settings.choose(tuple(FUNCTIONS)):
+    for name in settings.choose(_FUNCTIONS):
         settings.progress(f"dispatch {name}")
         arrays = tuple(x[0] for x in inputs((1, 3), settings.dtype, FUNCTIONS[name].inputs))
         calls = {OURS.name: _call(OURS.forms[name], arrays)}

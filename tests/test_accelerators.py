@@ -1,0 +1,94 @@
+"""What the compilers of an H200 and of a TPU make of the functions: the least that we accept.
+
+Structure, not time. The command runs in a process of its own, because a plugin of JAX loaded into
+this one would stay for all other tests.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .benchmarks import aot
+from .benchmarks.suites.accelerators import against_peer
+
+ROOT = Path(__file__).parent.parent
+DTYPES = ("float32", "bfloat16")
+PASSES = ("value", "value and gradient")
+# Of value, and of value and gradient. A gather of the logit of the label counts as one more read.
+MOST_TRAFFIC = {
+    "softmax_cross_entropy/ids": (2.1, 2.2),
+    "softmax_entropy": (1.1, 1.6),
+    "softmax_kl_divergence": (2.1, 2.1),
+    "kl_divergence": (1.1, 1.1),
+}
+MOST_OF_PEER = {
+    "softmax_cross_entropy/ids": (0.8, 0.95),
+    "softmax_entropy": (0.6, 0.95),
+    "softmax_kl_divergence": (0.6, 0.95),
+    "kl_divergence": (1.02, 1.02),
+}
+MOST_TEMPORARIES = 0.05  # of the inputs
+MOST_SECONDS = 10
+
+pytestmark = pytest.mark.slow
+
+
+def bars(most):
+    """(function, pass, dtype, bar) of every row."""
+    return [
+        pytest.param(function, which, dtype, bar, id=f"{function}-{which}-{dtype}")
+        for function, both in most.items()
+        for which, bar in zip(PASSES, both, strict=True)
+        for dtype in DTYPES
+    ]
+
+
+@pytest.fixture(scope="module")
+def measure(tmp_path_factory):
+    """The rows of a target by function, pass and dtype, or a skip where it has no compiler."""
+    measured = {}
+
+    def rows(target):
+        if not aot.available(target):
+            pytest.skip(f"no compiler for {target}: {aot.install(target)}")
+        if target not in measured:
+            measured[target] = _rows(target, tmp_path_factory.mktemp("accelerators") / "rows.json")
+        return measured[target]
+
+    return rows
+
+
+def _rows(target, path):
+    chosen = [part for function in MOST_TRAFFIC for part in ("--function", function)]
+    options = ["--suite", "accelerators", "--target", target, "--json", str(path), *chosen]
+    command = [sys.executable, "-m", "tests.benchmarks", *options, "--peers", "optax", "jax"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    kept = json.loads(path.read_text())["suites"]["accelerators"]
+    return {(row["function"], row["pass"], row["dtype"]): row for row in kept}
+
+
+@pytest.mark.parametrize("function, which, dtype, most", bars(MOST_TRAFFIC))
+def test_gpu_moves_few_bytes_and_keeps_none(measure, function, which, dtype, most):
+    row = measure("h200")[function, which, dtype]
+    ours = row["programs"]["xent_jax"]
+    assert ours["traffic_bytes"] <= most * row["least_bytes"]
+    assert ours["temporary_bytes"] <= MOST_TEMPORARIES * row["input_bytes"]
+
+
+@pytest.mark.parametrize("function, which, dtype, most", bars(MOST_OF_PEER))
+def test_tpu_estimate_against_peer(measure, function, which, dtype, most):
+    row = measure("v5p:2x2x1")[function, which, dtype]
+    assert against_peer(row) <= most
+    assert row["programs"]["xent_jax"]["temporary_bytes"] <= MOST_TEMPORARIES * row["input_bytes"]
+
+
+@pytest.mark.parametrize("target", aot.TARGETS)
+def test_compiling_takes_seconds(measure, target):
+    rows = measure(target)
+    assert len(rows) == len(MOST_TRAFFIC) * len(PASSES) * len(DTYPES)
+    for key, row in rows.items():
+        assert row["programs"]["xent_jax"]["compile_seconds"] <= MOST_SECONDS, key
