@@ -7,6 +7,8 @@ import jax
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)
+# A compiler's plugin, where there is one, must not look for its device.
+jax.config.update("jax_platforms", "cpu")
 
 # Deadlines would count the compilation of the first example.
 hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, max_examples=25)

@@ -120,7 +120,6 @@ def test_a_shape_that_does_not_fit_is_skipped(capsys, monkeypatch):
 @pytest.fixture
 def no_plugin(monkeypatch):
     monkeypatch.setattr(aot, "available", lambda target: False)
-    monkeypatch.setattr(aot, "stay_on_cpu", lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -145,8 +144,7 @@ def compiled(tmp_path, monkeypatch):
     """A folder with results of the suite accelerators, where the CPU plays both targets."""
     monkeypatch.setattr(aot, "devices", lambda target: jax.devices("cpu"))
     monkeypatch.setattr(aot, "available", lambda target: True)
-    monkeypatch.setattr(aot, "stay_on_cpu", lambda: None)  # it would stay so for other tests
-    monkeypatch.setattr(jax, "clear_caches", lambda: None)  # which profit from these
+    monkeypatch.setattr(jax, "clear_caches", lambda: None)  # other tests profit from them
     where = "--json", str(tmp_path / "accelerators.json")
     functions = "--function", "softmax_entropy", "--function", "softmax_cross_entropy/smoothed"
     assert cli.main(["--suite", "accelerators", *functions, *_TINY, *where]) == 0

@@ -50,7 +50,7 @@ backend_config={"known_trip_count":{"n":"3"}}
   %y = f32[8,4]{1,0} get-tuple-element(%loop), index=1
   %pair = (f32[8]{0}, bf16[8]{0}) call(%y), to_apply=%called
   %narrow = bf16[8]{0} get-tuple-element(%pair), index=1
-  %chosen = f32[8]{0} gather(%y, %ids), offset_dims={}, slice_sizes={1,1}
+  %chosen = f32[8]{0} gather(%y, %ids), slice_sizes={1,1}, control-predecessors={%x}
   ROOT %sum = f32[8]{0} fusion(%narrow, %chosen), kind=kLoop, calls=%fused
 }
 """
