@@ -1,4 +1,4 @@
-"""Every message: of bad shapes and dtypes when traced, of bad values under checkify alone."""
+"""Every message: of bad shapes and dtypes when traced, of bad values inside `value_checks`."""
 
 import functools
 
@@ -190,7 +190,12 @@ def slow(function):
 def checked(f):
     """f under checkify, compiled; it returns the message or None, and raises nothing itself."""
     run = jax.jit(checkify.checkify(f, errors=checkify.user_checks))
-    return lambda *args: run(*args)[0].get()
+
+    def message(*args):
+        with xent_jax.value_checks():
+            return run(*args)[0].get()
+
+    return message
 
 
 @functools.cache

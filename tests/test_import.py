@@ -79,7 +79,7 @@ def test_public_names_are_imported_one_by_one_under_their_own_name():
     assert sorted(alias.name for alias in listed) == PUBLIC
     # A public function is defined in a module of the package under the same name.
     for name in PUBLIC:
-        assert getattr(xent_jax, name).__module__.startswith("xent_jax._")
+        assert getattr(xent_jax, name).__module__.startswith("xent_jax.")
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -835,5 +835,6 @@ def test_types():
     (lambda: kl_estimate(P, P * NAN), "kl_estimate: log_q holds NaN"),
 ])  # fmt: skip
 def test_value_conditions_under_checkify(call, message):
-    error, _ = checkify.checkify(call, errors=checkify.user_checks)()
+    with xent_jax.value_checks():
+        error, _ = checkify.checkify(call, errors=checkify.user_checks)()
     assert message in error.get()

@@ -111,11 +111,19 @@ SOFT = np.random.default_rng(0).dirichlet(np.ones(10), len(ROWS)).astype(np.floa
     ids=["gamma 0", "q 0", "weights 1"],
 )
 def test_is_cross_entropy_exactly(loss, given, labels):
-    """Bit for bit in value; in gradient to the last bit or two."""
+    """Bit for bit in value at class ids; under distributions, and in gradient, to a bit or two.
+
+    Cross entropy under a distribution is linear in the labels, which has a sum of its own.
+    """
     value, slopes = jax.value_and_grad(lambda z: jnp.sum(loss(z, labels, **given)[:-1]))(ROWS)
     plain, want = jax.value_and_grad(lambda z: jnp.sum(softmax_cross_entropy(z, labels)[:-1]))(ROWS)
-    np.testing.assert_array_equal(loss(ROWS, labels, **given), softmax_cross_entropy(ROWS, labels))
-    assert value == plain or not np.isfinite(plain)
+    got, exact = loss(ROWS, labels, **given), softmax_cross_entropy(ROWS, labels)
+    if labels is SOFT:
+        np.testing.assert_allclose(got, exact, 3e-7)
+        np.testing.assert_allclose(value, plain, 3e-7)
+    else:
+        np.testing.assert_array_equal(got, exact)
+        np.testing.assert_array_equal(value, plain)
     np.testing.assert_allclose(slopes, want, 3e-7, 1e-7 * (labels is SOFT))
 
 
@@ -252,7 +260,7 @@ def test_infinite_losses_and_weights_leave_the_others_alone():
         lambda z, w: softmax_cross_entropy(z, 0, class_weights=w),
         (z, w), (jnp.ones(4), jnp.zeros(4)),
     )  # fmt: skip
-    assert moved[0] == INF and moved[1] == 0.0
+    assert moved[0] == INF and abs(moved[1]) < 1e-6
     dead = jnp.array([[True], [False]])
     f = lambda w: softmax_cross_entropy(  # noqa: E731
         jnp.zeros((2, 4)), jnp.array([0, 1]), where=dead, label_smoothing=0.1, class_weights=w
@@ -453,9 +461,10 @@ def test_narrow_dtypes_are_computed_in_float32(dtype):
 def test_checkify_names_the_culprit(call, message):
     run = jax.jit(checkify.checkify(call, errors=checkify.user_checks))
     z = jnp.arange(3.0)
-    assert run(z, 0.5)[0].get() is None
-    for bad in (-0.5, NAN):
-        assert run(z, bad)[0].get().startswith(message)
+    with xent_jax.value_checks():
+        assert run(z, 0.5)[0].get() is None
+        for bad in (-0.5, NAN):
+            assert run(z, bad)[0].get().startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -492,10 +501,10 @@ def test_checkify_names_the_culprit(call, message):
             "0 is none.",
         ),
         (
-            lambda z: softmax_cross_entropy(z, 0, label_smoothing=jnp.ones(())),
-            TypeError,
-            "softmax_cross_entropy: label_smoothing must be a plain Python value, known when the "
-            "call is compiled, got ArrayImpl; pass int(...), float(...) or a tuple.",
+            lambda z: softmax_cross_entropy(z, 0, label_smoothing=jnp.ones(2)),
+            ValueError,
+            "softmax_cross_entropy: label_smoothing must be one number, got shape (2,); use "
+            "jax.vmap for several.",
         ),
         (
             lambda z: softmax_poly_loss(z, 0, epsilon="two"),

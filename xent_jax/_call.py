@@ -1,0 +1,161 @@
+"""What every call does alike: arguments to arrays, axes and masks; results to unit and shape."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from . import _checks as check
+from ._class_axes import Axes, class_max, local
+from ._math.dtypes import compute_dtype, match_precision
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+# Options that may be traced, with their range: a Python number is judged before the call.
+_TRACEABLE = {
+    "label_smoothing": (0.0, 1.0, ""),
+    "z_loss": (0.0, math.inf, "; 1e-4 is usual, 0 is none"),
+    "beta": (0.0, 1.0, ""),
+}
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class PythonNumber:
+    """A number that keeps its float64 digits on the way through jax.jit."""
+
+    value: float
+
+
+def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """jax.jit with the named options static, and messages of ours for what JAX refuses before f.
+
+    Label smoothing and z-loss are traced, so that a schedule compiles once; a Python 0 becomes
+    None, which chooses the shorter program.
+    """
+
+    def wrap(f: Callable[_P, _R]) -> Callable[_P, _R]:
+        jitted = jax.jit(f, static_argnames=options)
+        places = {name: i for i, name in enumerate(inspect.signature(f).parameters)}
+        judged = [(name, places[name]) for name in _TRACEABLE if name in places]
+
+        def checked(method: Callable[..., Any]) -> Callable[..., Any]:
+            @wraps(f)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                for name, place in judged:
+                    if name in kwargs:
+                        kwargs[name] = _judged(f.__name__, name, kwargs[name])
+                    elif place < len(args):
+                        number = _judged(f.__name__, name, args[place])
+                        args = (*args[:place], number, *args[place + 1 :])
+                try:
+                    return method(*args, **kwargs)
+                except (TypeError, ValueError):
+                    check.kinds_of_arguments(f, options, args, kwargs)
+                    raise
+
+            return call
+
+        call: Any = checked(jitted)
+        for name in ("lower", "trace", "eval_shape"):
+            setattr(call, name, checked(getattr(jitted, name)))
+        call.clear_cache = jitted.clear_cache
+        return call
+
+    return wrap
+
+
+def _judged(name: str, option: str, given: Any) -> Any:
+    """The option as the traced function takes it; a Python number is judged here."""
+    if given is None or isinstance(given, PythonNumber) or hasattr(given, "dtype"):
+        return given
+    check.python_number(name, option, given, *_TRACEABLE[option])
+    if option == "beta":
+        return PythonNumber(float(given))
+    return None if given == 0 else given
+
+
+def row_data(
+    name: str, argument: str, x: Any, axis: Any, where: Any, fill: float, axis_name: Any = None
+) -> tuple[Array, Axes, Array | None]:
+    """The data with `fill` at the outcomes that do not exist, its class axes, and the mask."""
+    x = check.real_array(name, argument, x)
+    axes = check.class_axes(name, argument, x, axis)
+    axes = (*axes, *check.mesh_axes(name, axis_name, argument, x))
+    if where is None:
+        return x, axes, None
+    kept = check.mask(name, argument, where, x)
+    return jnp.where(kept, x, jnp.asarray(fill, x.dtype)), axes, kept
+
+
+def probability_data(name: str, argument: str, p: Any, axis: Any, where: Any) -> tuple[Array, Axes]:
+    """Probabilities, 0 at the outcomes that do not exist, and their class axes."""
+    p, axes, _ = row_data(name, argument, p, axis, where, 0.0)
+    check.probabilities(name, argument, p)
+    return p, axes
+
+
+def probability_pair(name: str, p: Any, q: Any, axis: Any, where: Any) -> tuple[Array, Array, Axes]:
+    """Two arrays of probabilities of one shape and precision, and their class axes."""
+    p, axes = probability_data(name, "p", p, axis, where)
+    q, _ = probability_data(name, "q", q, axis, where)
+    check.same_shape(name, "p", p, "q", q)
+    return *match_precision(p, q), axes
+
+
+def logits_data(
+    name: str, argument: str, x: Any, axis: Any, where: Any, axis_name: Any
+) -> tuple[Array, Axes, Array | None]:
+    """Logits, −inf at the outcomes that do not exist, their class axes, and the mask."""
+    z, axes, kept = row_data(name, argument, x, axis, where, -jnp.inf, axis_name)
+    check.no_nan(name, argument, z)
+
+    def possible() -> Array:
+        found = class_max(z, axes) > -jnp.inf
+        return found if kept is None else found | ~some_kept(kept, z.shape, axes)
+
+    check.some_class_possible(name, argument, possible)
+    return z, axes, kept
+
+
+def some_kept(kept: Array, shape: tuple[int, ...], axes: Axes) -> Array:
+    """Per row, whether any outcome exists at all."""
+    return class_max(jnp.broadcast_to(kept, shape).astype(jnp.int32), axes) > 0
+
+
+def mask_of_rows(
+    x: Array,
+    axes: Axes,
+    kept: Array | None,
+    counted: Array | None = None,
+    valid: Array | None = None,
+) -> Array | None:
+    """Per row: 0 to leave it out, NaN if its labels are not valid, else 1; None if all are 1."""
+    if kept is not None:
+        alive = some_kept(kept, x.shape, axes)
+        counted = alive if counted is None else counted & alive
+    if counted is None and valid is None:
+        return None
+    rows = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    row_mask = jnp.ones((), bool) if valid is None else valid
+    row_mask = jnp.where(row_mask, 1.0, jnp.nan)
+    row_mask = row_mask if counted is None else jnp.where(counted, row_mask, 0.0)
+    return jnp.broadcast_to(row_mask, rows).astype(compute_dtype(x))
+
+
+def finish(name: str, value: Array, axes: Axes, base: Any, keepdims: bool) -> Array:
+    """The value in the asked unit, with or without the class axes."""
+    value = in_base(name, value, base)
+    return value if keepdims else jnp.squeeze(value, axis=local(axes))
+
+
+def in_base(name: str, value: Array, base: Any) -> Array:
+    """The value in units of log(base): nats for None, bits for 2."""
+    return value if base is None else value / math.log(check.log_base(name, base))

@@ -1,0 +1,124 @@
+"""Arrays: that they hold numbers, and that their shapes agree."""
+
+import inspect
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+_COMPUTED_AS_THEY_ARE = ("float16", "bfloat16", "float32", "float64")
+
+
+def real_array(name: str, argument: str, x: Any) -> Array:
+    """x as a real floating array; integers, booleans and float8 become float32."""
+    x = as_array(name, argument, x)
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(f"{name}: {argument} must be real, got {x.dtype}; pass {argument}.real.")
+    if x.dtype.name in _COMPUTED_AS_THEY_ARE:
+        return x
+    if _is_number(x):
+        return x.astype(jnp.float32)
+    raise TypeError(f"{name}: {argument} must hold numbers, got {x.dtype}.")
+
+
+def as_array(name: str, argument: str, x: Any) -> Array:
+    try:
+        return jnp.asarray(x)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name}: {argument} must be an array of numbers, got {type(x).__name__}; "
+            "pass a JAX or NumPy array."
+        ) from error
+
+
+def _is_number(x: Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.number) or x.dtype == jnp.bool_
+
+
+def kinds_of_arguments(f: Any, options: Any, args: Any, kwargs: Any) -> None:
+    """What JAX refuses before it calls f: an array where a plain value belongs, or a string."""
+    try:
+        given = inspect.signature(f).bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise TypeError(
+            f"{f.__name__}: {error}; data are positional, options go by keyword."
+        ) from None
+    for argument, x in given.items():
+        if argument in options:
+            try:
+                hash(x)
+            except TypeError:
+                raise TypeError(
+                    f"{f.__name__}: {argument} must be a plain Python value, known when the call "
+                    f"is compiled, got {type(x).__name__}; pass int(...), float(...) or a tuple."
+                ) from None
+        elif isinstance(x, (str, bytes)):
+            as_array(f.__name__, argument, x)
+
+
+def same_shape(name: str, first: str, a: Array, second: str, b: Array) -> None:
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{name}: {first} and {second} must have the same shape, got {a.shape} and {b.shape}; "
+            "broadcast one with jnp.broadcast_to, or use jax.vmap."
+        )
+
+
+def mask(name: str, argument: str, where: Any, x: Array) -> Array:
+    """where as a boolean array that broadcasts to the shape of the data."""
+    where = jnp.asarray(where)
+    if where.dtype != jnp.bool_:
+        raise TypeError(
+            f"{name}: where must be boolean, got {where.dtype}; pass a comparison such as mask > 0."
+        )
+    try:
+        fits = jnp.broadcast_shapes(where.shape, x.shape) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name}: where of shape {where.shape} does not broadcast to {argument} of shape "
+            f"{x.shape}; give it that shape, or axes of size one."
+        )
+    return where
+
+
+def class_mask(name: str, where: Any, classes: int) -> Array:
+    """where as one boolean per class."""
+    where = jnp.asarray(where)
+    if where.dtype != jnp.bool_ or where.shape != (classes,):
+        raise (ValueError if where.dtype == jnp.bool_ else TypeError)(
+            f"{name}: where must hold one boolean per class, shape ({classes},), "
+            f"got {where.dtype} of shape {where.shape}; tokens are left out by weights."
+        )
+    return where
+
+
+def per_token(name: str, argument: str, x: Any, shape: tuple[int, ...]) -> Array:
+    """A floating array with one number per token."""
+    x = real_array(name, argument, x)
+    if x.shape != shape:
+        raise ValueError(
+            f"{name}: {argument} must hold one number per token, {shape} for this x, got {x.shape}."
+        )
+    return x
+
+
+def per_entry(name: str, argument: str, x: Any, shape: tuple[int, ...]) -> Array:
+    """A floating array with one number per label."""
+    x = real_array(name, argument, x)
+    if x.shape != shape:
+        raise ValueError(
+            f"{name}: {argument} must hold one number per label, {shape} for these labels, got "
+            f"{x.shape}; broadcast it with jnp.broadcast_to."
+        )
+    return x
+
+
+def scalar(name: str, argument: str, x: Any) -> Array:
+    x = real_array(name, argument, x)
+    if x.shape:
+        raise ValueError(
+            f"{name}: {argument} must be one number, got shape {x.shape}; use jax.vmap for several."
+        )
+    return x

@@ -1,0 +1,93 @@
+"""Class axes of arrays, and axes of meshes."""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def class_axes(name: str, argument: str, x: Array, axis: Any) -> tuple[int, ...]:
+    """axis (an int or a tuple of ints) as non-negative ints, in the order it names them."""
+    given = axis if isinstance(axis, tuple) else (axis,)
+    try:
+        axes = tuple(operator.index(a) for a in given)
+    except TypeError:
+        raise TypeError(f"{name}: axis must be an int or a tuple of ints, got {axis!r}.") from None
+    if not axes:
+        raise ValueError(f"{name}: axis must name at least one axis, got an empty tuple.")
+    for a in axes:
+        if not -x.ndim <= a < x.ndim:
+            raise ValueError(
+                f"{name}: axis {a} is out of range for {argument} of shape {x.shape}; "
+                f"choose one in [{-x.ndim}, {x.ndim})."
+                if x.ndim
+                else f"{name}: {argument} must have a class axis, got a scalar; pass a vector."
+            )
+    axes = tuple(a % x.ndim for a in axes)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name}: axis {axis!r} names an axis of {argument} twice; name it once.")
+    if any(x.shape[a] == 0 for a in axes):
+        raise ValueError(
+            f"{name}: {argument} of shape {x.shape} has no classes along axis {axis}; "
+            "a distribution needs at least one."
+        )
+    return axes
+
+
+def mesh_axes(name: str, axis_name: Any, argument: str, x: Array) -> tuple[str, ...]:
+    """axis_name (None, a name, or a tuple of names) as names of mesh axes that split the classes.
+
+    Where the types tell: an array that is the same on every shard is not split.
+    """
+    if axis_name is None:
+        return ()
+    names = axis_name if isinstance(axis_name, tuple) else (axis_name,)
+    for a in names:
+        if not isinstance(a, str):
+            raise TypeError(
+                f"{name}: axis_name must be the name of a mesh axis or a tuple of names, "
+                f"got {axis_name!r}."
+            )
+        try:
+            shard = jax.lax.axis_index(a)
+        except NameError:
+            raise ValueError(
+                f"{name}: axis_name {a!r} is not bound here; call it inside jax.shard_map over a "
+                "mesh with that axis, or leave axis_name out."
+            ) from None
+        if a in varying(shard) and a not in varying(x):
+            raise ValueError(
+                f"{name}: axis_name {a!r} does not split the classes: {argument} is the same on "
+                f"every shard of it; leave axis_name out, or split {argument} over {a!r}."
+            )
+    return names
+
+
+def varying(x: Array) -> frozenset[str]:
+    """The mesh axes over which an array varies inside `jax.shard_map`, if that is tracked."""
+    return frozenset(jax.typeof(x).manual_axis_type.varying)
+
+
+def one_for_all_shards(name: str, axis_names: tuple[str, ...], argument: str, x: Array) -> None:
+    """What belongs to a row is the same on every shard of its classes."""
+    for a in axis_names:
+        if a in varying(x):
+            raise ValueError(
+                f"{name}: axis_name {a!r} does not split the classes: {argument} vary over it, as "
+                "rows do; leave axis_name out where the rows are split."
+            )
+
+
+def joint_axes(name: str, joint: Any, axis: Any) -> None:
+    if jnp.ndim(joint) < 2:
+        raise ValueError(
+            f"{name}: joint must be a table p(x, y) of two axes at least, got shape "
+            f"{jnp.shape(joint)}; for independent X and Y that is jnp.outer(p, q)."
+        )
+    if not isinstance(axis, tuple) or len(axis) != 2:
+        raise ValueError(
+            f"{name}: axis must name two axes, that of X and that of Y, got {axis!r}; "
+            "join several variables into one axis with jnp.reshape."
+        )

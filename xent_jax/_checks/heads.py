@@ -1,0 +1,65 @@
+"""Linear heads: features, weights and bias."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from .arrays import real_array
+
+
+def head(
+    name: str, arguments: tuple[str, str, str], x: Any, w: Any, b: Any
+) -> tuple[Array, Array, Array | None]:
+    """x (..., D), w (D, K) and b (K,) or None, x and w in one dtype."""
+    x_name, w_name, b_name = arguments
+    x, w = real_array(name, x_name, x), real_array(name, w_name, w)
+    if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[0]:
+        hint = (
+            f"pass {w_name}.T"
+            if x.ndim and w.ndim == 2 and x.shape[-1] == w.shape[1]
+            else f"the last axis of {x_name} is contracted with the first of {w_name}"
+        )
+        raise ValueError(
+            f"{name}: {x_name} must be (..., features) and {w_name} (features, classes), got "
+            f"{x.shape} and {w.shape}; {hint}."
+        )
+    if w.shape[1] == 0:
+        raise ValueError(
+            f"{name}: {w_name} of shape {w.shape} has no classes; "
+            "a distribution needs at least one."
+        )
+    common = _common(x, w)
+    x, w = x.astype(common), w.astype(common)
+    if b is None:
+        return x, w, None
+    b = real_array(name, b_name, b)
+    if b.shape != w.shape[1:]:
+        raise ValueError(
+            f"{name}: {b_name} must hold one number per class, {w.shape[1:]} for {w_name} of shape "
+            f"{w.shape}, got {b.shape}."
+        )
+    return x, w, b
+
+
+def _common(x: Array, w: Array) -> Any:
+    """The dtype of both, or the one that holds both."""
+    if x.dtype == w.dtype:
+        return x.dtype
+    return jnp.float64 if jnp.float64 in (x.dtype, w.dtype) else jnp.float32
+
+
+def heads_agree(name: str, arguments: Any, heads: Any) -> None:
+    """Two heads have the same tokens and the same classes."""
+    (x, w, _), *others = heads
+    for (x_name, w_name, _), (other_x, other_w, _) in zip(arguments[1:], others, strict=True):
+        if other_x.shape[:-1] != x.shape[:-1]:
+            raise ValueError(
+                f"{name}: {arguments[0][0]} and {x_name} must hold the same tokens, got shapes "
+                f"{x.shape} and {other_x.shape}; all axes but the last are tokens."
+            )
+        if other_w.shape[1] != w.shape[1]:
+            raise ValueError(
+                f"{name}: {arguments[0][1]} and {w_name} must have the same classes, got shapes "
+                f"{w.shape} and {other_w.shape}; the last axis holds the classes."
+            )

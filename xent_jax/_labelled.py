@@ -1,0 +1,159 @@
+"""From logits and labels as they are given to the loss of each example."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from . import _checks as check
+from ._call import finish, logits_data, mask_of_rows
+from ._class_axes import (
+    Axes,
+    across,
+    class_count,
+    class_sum,
+    first_class,
+    is_sharded,
+    local,
+    over_classes,
+)
+from ._epilogue import loss_of_row
+from ._math.costs import itself
+from ._math.dtypes import compute_dtype, match_precision
+from ._rows.softmax_losses import under_labels
+from ._rows.softmax_statistics import statistics
+
+
+def labelled(
+    name: str,
+    logits: Any,
+    labels: Any,
+    f: Callable[..., Array],
+    *parameter: Array,
+    axis: Any,
+    where: Any,
+    base: Any,
+    keepdims: bool,
+    axis_name: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    class_weights: Any,
+    z_loss: Any = None,
+) -> Array:
+    """Σ_j w_j y_j f(−log p_j) of each example, for labels y smoothed and class weights w."""
+    z, axes, kept = logits_data(name, "logits", logits, axis, where, axis_name)
+    y, ids = check.label_array(name, labels)
+    check.ignore_index_for_ids(name, ignore_index, ids)
+    flat_weights = None
+    if class_weights is not None:
+        flat_weights = class_weight_array(name, class_weights, z, axes)
+        z, flat_weights = match_precision(z, flat_weights)
+    if ids:
+        counted = None if ignore_index is None else check.differs(y, ignore_index)
+        y, valid = class_ids(name, y, z, axes)
+        counted = None if counted is None else lax.expand_dims(counted, sorted(local(axes)))
+        row_mask = mask_of_rows(z, axes, kept, counted, valid)
+        check.ids_in_range(name, lambda: valid | (row_mask == 0.0), class_count(z, axes))
+    else:
+        z, y = match_precision(z, y)
+        check.soft_label_shape(name, y, z, local(axes))
+        y = y if kept is None else jnp.where(kept, y, jnp.zeros((), y.dtype))
+        check.probabilities(name, "labels", y)
+        row_mask = mask_of_rows(z, axes, kept)
+
+    dtype = compute_dtype(z)
+    one = jnp.ones((1,) * z.ndim, dtype)
+    parameter = tuple(x.astype(dtype).reshape((1,) * z.ndim) for x in parameter)
+    laid = weight_of_id = one
+    if flat_weights is not None:
+        flat_weights = flat_weights.astype(dtype)
+        laid = over_classes(flat_weights, z, axes)
+        if ids:  # what is left out has no use for its weight
+            weight_of_id = weight_of(flat_weights, y, z, axes)
+            weight_of_id = jnp.where(row_mask == 0.0, 0.0, weight_of_id)
+    share, count = smoothing_share(kept, laid, z, axes)
+    alpha, z_weight = traced_amounts(name, label_smoothing, z_loss, dtype)
+
+    linear = f is itself
+    names = ["at_label" if ids else "under_labels"] if ids or linear else []
+    names += ["under_share"] if alpha is not None and linear else []
+    names += ["logsumexp"] if z_weight is not None else []
+    numbers: dict[str, Array] = {}
+    if names:
+        values = statistics(*names)(axes, row_mask, z, y, laid, share)
+        numbers.update(zip(names, values, strict=True))
+    if not linear:
+        of_distribution = under_labels(f)
+        if not ids:
+            numbers["under_labels"] = of_distribution(axes, row_mask, z, y, laid, *parameter)
+        if alpha is not None:
+            numbers["under_share"] = of_distribution(axes, row_mask, z, share, one, *parameter)
+    loss = loss_of_row(numbers, row_mask, f, parameter, weight_of_id, alpha, count, z_weight)
+    return finish(name, loss, axes, base, keepdims)
+
+
+def traced_amounts(
+    name: str, label_smoothing: Any, z_loss: Any, dtype: Any
+) -> tuple[Array | None, Array | None]:
+    """α and the weight of the z-loss, None where they were not given, NaN out of range."""
+    alpha = z_weight = None
+    if label_smoothing is not None:
+        alpha = check.number(name, "label_smoothing", label_smoothing, 0.0, 1.0).astype(dtype)
+    if z_loss is not None:
+        z_weight = check.number(name, "z_loss", z_loss, finite=True).astype(dtype)
+    return alpha, z_weight
+
+
+def smoothing_share(
+    kept: Array | None, weights: Array, z: Any, axes: Axes
+) -> tuple[Array, Array | float]:
+    """Per class what smoothing weighs, w_j or 0 for one that does not exist; and how many exist."""
+    if kept is None:
+        return weights, float(class_count(z, axes))
+    exists = jnp.broadcast_to(kept, z.shape)
+    count = jnp.maximum(class_sum(exists.astype(compute_dtype(z)), axes), 1.0)
+    return jnp.where(exists, weights, 0.0), count
+
+
+def class_weight_array(name: str, class_weights: Any, logits: Any, axes: Axes) -> Array:
+    """class_weights as (classes,), NaN where it is negative: a bad value never looks like one."""
+    shards = lax.axis_size(across(axes)) if across(axes) else 1
+    shape = (class_count(logits, axes) // shards,)
+    weights = check.class_weights(name, class_weights, shape)
+    if len(local(axes)) == 1:
+        check.class_weight_sharding(name, weights, logits, local(axes)[0])
+    weights = weights.astype(compute_dtype(weights))
+    return jnp.where(weights >= 0.0, weights, jnp.nan)
+
+
+def weight_of(weights: Array, ids: Array, logits: Any, axes: Axes) -> Array:
+    """The weight of each row's class, of the shape of the ids."""
+    if is_sharded(logits, weights, ids):  # where a gather may be refused
+        index, laid = (over_classes(x, logits, axes) for x in (jnp.arange(weights.size), weights))
+        every = laid + jnp.zeros_like(ids, weights.dtype)
+        return class_sum(jnp.where(ids == index, every, 0.0), axes)
+    if not across(axes):
+        return weights.at[ids].get(mode="promise_in_bounds")
+    here = ids - first_class(logits, axes)
+    mine = (here >= 0) & (here < weights.size)
+    found = weights.at[jnp.where(mine, here, 0)].get(mode="promise_in_bounds")
+    return lax.psum(jnp.where(mine, found, 0.0), across(axes))
+
+
+def class_ids(name: str, labels: Any, z: Array, axes: Axes) -> tuple[Array, Array]:
+    """Class ids (int32) in range, with their class axes, and which were in range as given."""
+    labels, ids = check.label_array(name, labels)
+    if not ids:
+        raise TypeError(
+            f"{name}: labels must be integer class ids, got {labels.dtype}; labels.astype(int)."
+        )
+    check.one_for_all_shards(name, across(axes), "labels", labels)
+    check.id_shape(name, labels, z, local(axes))
+    if local(axes) == (z.ndim - 1,):
+        check.label_sharding(name, labels, z)
+    classes = class_count(z, axes)
+    valid = (labels >= 0) & (labels <= classes - 1)
+    safe = jnp.where(valid, labels, 0).astype(jnp.int32)
+    expand = sorted(local(axes))
+    return lax.expand_dims(safe, expand), lax.expand_dims(valid, expand)

@@ -1,0 +1,1 @@
+"""Scalar formulae in which nothing cancels; they know of no class axis."""

@@ -1,0 +1,34 @@
+"""The dtype of computation, and the numbers that stand in for 0 and ∞ in it."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def compute_dtype(x: Any) -> Any:
+    """float64 for float64, float32 for everything narrower."""
+    return jnp.float64 if x.dtype == jnp.float64 else jnp.float32
+
+
+def widen(x: Array) -> Array:
+    """x in the dtype of computation; integers and booleans are left alone."""
+    floating = jnp.issubdtype(x.dtype, jnp.floating)
+    return x.astype(compute_dtype(x)) if floating else x
+
+
+def largest(x: Any) -> float:
+    """The largest finite number of the dtype of computation: it stands in for infinity."""
+    return float(jnp.finfo(compute_dtype(x)).max)
+
+
+def smallest(x: Any) -> float:
+    """The smallest normal number of the dtype of computation: it stands in for 0 under a log."""
+    return float(jnp.finfo(compute_dtype(x)).tiny)
+
+
+def match_precision(a: Array, b: Array) -> tuple[Array, Array]:
+    """Both arrays, float64 if one of them is: under strict promotion float32 would clash."""
+    if jnp.float64 in (a.dtype, b.dtype):
+        return a.astype(jnp.float64), b.astype(jnp.float64)
+    return a, b

@@ -1,0 +1,46 @@
+"""Sums, differences and products with their rounding errors."""
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+
+def exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
+    """a − b as a rounded number and its rounding error (Knuth 1969, The Art, 4.2.2, theorem B)."""
+    d = a - b
+    minus_b = d - a
+    return d, (a - (d - minus_b)) - (b + minus_b)
+
+
+def exact_product(a: Array, b: Array) -> tuple[Array, Array]:
+    """a·b as a rounded number and its rounding error (Dekker 1971, A Floating-Point Technique).
+
+    The halves come from masks, which neither overflow nor depend on how a sum is evaluated.
+    """
+    product = a * b
+    (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
+    error = a_high * b_high - product
+    return product, ((error + a_high * b_low) + a_low * b_high) + a_low * b_low
+
+
+def _halves(x: Array) -> tuple[Array, Array]:
+    """x as a sum of two numbers with half its digits."""
+    bits, half = (jnp.uint64, 27) if x.dtype == jnp.float64 else (jnp.uint32, 12)
+    kept = lax.bitcast_convert_type(x, bits) >> half << half
+    high = lax.bitcast_convert_type(kept, x.dtype)
+    return high, x - high
+
+
+def exact_sum(high: Array, low: Array, axis: int) -> tuple[Array, Array]:
+    """The sum along the axis, which stays, of numbers high + low, as such a number.
+
+    By halves, each rounding error added to the low part: it has twice the digits of its dtype.
+    """
+    size = high.shape[axis]
+    padding = [(0, 0)] * high.ndim
+    padding[axis] = (0, (1 << (size - 1).bit_length()) - size)
+    high, low = jnp.pad(high, padding), jnp.pad(low, padding)
+    while high.shape[axis] > 1:
+        (a, b), (a_low, b_low) = jnp.split(high, 2, axis), jnp.split(low, 2, axis)
+        high, error = exact_difference(a, -b)
+        low = (a_low + b_low) + error
+    return high, low

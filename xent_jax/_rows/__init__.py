@@ -1,0 +1,1 @@
+"""One file per quantity: its formula, its residuals and its partials."""

@@ -1,0 +1,139 @@
+"""Entropy, cross entropy, KL and Jensen–Shannon of binary logits: each element is a row by itself.
+
+A logit z stands for the two outcomes with logits (z, 0): probability σ(z) of class 1.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .._class_axes import Axes
+from .._math.dtypes import largest, widen
+from .._math.elementary import exp, expm1, log1p
+from .._math.log_ratio import js_term, log_mixture_ratio, relative_entropy_term
+from .._math.scalars import binary_entropy, sigmoid, softplus
+from .row_function import RowFunction
+
+
+def _finite(z: Array) -> Array:
+    z = widen(z)
+    # Halved, so that differences are finite.
+    return jnp.clip(z, -largest(z) / 2, largest(z) / 2)
+
+
+def _entropy(axes: Axes, z: Array) -> tuple[Array, tuple[()]]:
+    return binary_entropy(widen(z)), ()
+
+
+def _entropy_partials(axes: Axes, _: Any, z: Array) -> tuple[Array]:
+    # For the edge z = ±inf: −z σ(z) σ(−z) is 0 there.
+    z = _finite(z)
+    return (-z * sigmoid(z) * sigmoid(-z),)
+
+
+def _cross_entropy(axes: Axes, z: Array, y: Array, positive: Array) -> tuple[Array, tuple[()]]:
+    """π·y·softplus(−z) + (1 − y)·softplus(z), π the weight of class 1: nothing is subtracted."""
+    z, y = widen(z), widen(y)
+    one, zero = _weighted(widen(positive), y), 1.0 - y
+    above = jnp.where((zero == 0.0) | (z <= 0.0), 0.0, zero * z)
+    below = jnp.where((one == 0.0) | (z >= 0.0), 0.0, one * -z)
+    return above + below + (one + zero) * log1p(exp(-jnp.abs(z))), ()
+
+
+def _cross_entropy_partials(
+    axes: Axes, _: Any, z: Array, y: Array, positive: Array
+) -> tuple[Array, ...]:
+    # For saturated logits: (1 − y) σ(z) − π y σ(−z) keeps the tail that σ(z) − y rounds away.
+    z, y, positive = _finite(z), widen(y), widen(positive)
+    by_z = (1.0 - y) * sigmoid(z) - _weighted(positive, y) * sigmoid(-z)
+    # π·softplus(−z) − softplus(z), which for π = 1 is −z.
+    alike = jnp.abs(positive - 1.0) <= 0.5
+    near = (jnp.where(alike, positive, 1.0) - 1.0) * softplus(-z) - z
+    by_y = jnp.where(alike, near, positive * softplus(-z) - softplus(z))
+    return by_z, by_y, y * softplus(-z)
+
+
+def _weighted(positive: Array, y: Array) -> Array:
+    """π·y; a label 0 has no use for the weight of class 1, whatever it is."""
+    return jnp.where(y == 0.0, 0.0, positive * y)
+
+
+@jax.custom_jvp
+def _log_ratios(a: Array, b: Array) -> tuple[Array, Array]:
+    """log(p/q) and log((1 − p)/(1 − q)) of p = σ(a), q = σ(b), relatively exact near and far."""
+    sign, low, high = jnp.sign(a - b), jnp.minimum(a, b), jnp.maximum(a, b)
+    return sign * _log_of_growth(low, high), -sign * _log_of_growth(-high, -low)
+
+
+@_log_ratios.defjvp
+def _log_ratios_jvp(primals: Any, tangents: Any) -> Any:
+    # For p = q, where sign and |·| have no derivative.
+    (a, b), (moving_a, moving_b) = primals, tangents
+    of_one = sigmoid(-a) * moving_a - sigmoid(-b) * moving_b
+    of_zero = sigmoid(b) * moving_b - sigmoid(a) * moving_a
+    return _log_ratios(a, b), (of_one, of_zero)
+
+
+def _log_of_growth(low: Array, high: Array) -> Array:
+    """log(σ(high)/σ(low)) ≥ 0 for high = low + δ.
+
+    For δ ≤ 1 it is log1p(σ(−high)·(e^δ − 1)). Beyond, the difference of two softplus, which differ
+    by a factor, unless both are near −z: there δ + log1p(σ(high)·(e^{−δ} − 1)).
+    """
+    distance = high - low
+    near = log1p(sigmoid(-high) * expm1(jnp.minimum(distance, 1.0)))
+    unlikely = distance + log1p(sigmoid(high) * expm1(-distance))
+    far = jnp.where(high <= 0.0, unlikely, softplus(-low) - softplus(-high))
+    return jnp.where(distance <= 1.0, near, far)
+
+
+def _kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, tuple[()]]:
+    a, b = _finite(zp), _finite(zq)
+    of_one, of_zero = _log_ratios(a, b)
+    value = relative_entropy_term(sigmoid(a), sigmoid(b), of_one)
+    value = value + relative_entropy_term(sigmoid(-a), sigmoid(-b), of_zero)
+    zp, zq = widen(zp), widen(zq)
+    certain = jnp.isinf(zq) & (zq != zp)  # and p is not
+    return jnp.where(certain, jnp.where(jnp.isnan(a), a, jnp.inf), value), ()
+
+
+def _kl_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Array, Array]:
+    """∂D/∂zp = p(1 − p)·(zp − zq), since zp − zq is the log ratio of the odds; ∂D/∂zq = q − p."""
+    a, b = _finite(zp), _finite(zq)
+    return sigmoid(a) * sigmoid(-a) * (a - b), _excess(a, b)
+
+
+def _excess(a: Array, b: Array) -> Array:
+    """q − p = q·(1 − p)·(1 − e^{zp − zq}), or with the sides exchanged."""
+    below = jnp.where(a <= b, a - b, 0.0)
+    above = jnp.where(a <= b, 0.0, b - a)
+    return jnp.where(
+        a <= b,
+        -sigmoid(b) * sigmoid(-a) * expm1(below),
+        sigmoid(a) * sigmoid(-b) * expm1(above),
+    )
+
+
+def _js(axes: Axes, zp: Array, zq: Array) -> tuple[Array, tuple[()]]:
+    a, b = _finite(zp), _finite(zq)
+    of_one, of_zero = _log_ratios(a, b)
+    value = js_term(sigmoid(a), sigmoid(b), of_one) + js_term(sigmoid(-a), sigmoid(-b), of_zero)
+    return value, ()
+
+
+def _js_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Array, Array]:
+    """∂JS/∂zp = ½ p(1 − p)·(log(p/m) − log((1 − p)/(1 − m))): two terms of opposite sign."""
+    a, b = _finite(zp), _finite(zq)
+    of_one, of_zero = _log_ratios(a, b)
+    by_p = log_mixture_ratio(of_one) - log_mixture_ratio(of_zero)
+    by_q = log_mixture_ratio(-of_one) - log_mixture_ratio(-of_zero)
+    return sigmoid(a) * sigmoid(-a) * by_p / 2, sigmoid(b) * sigmoid(-b) * by_q / 2
+
+
+# ((), element_mask, logits, …) → one number per element.
+entropy = RowFunction(_entropy, _entropy_partials)
+cross_entropy = RowFunction(_cross_entropy, _cross_entropy_partials)
+kl = RowFunction(_kl, _kl_partials)
+js = RowFunction(_js, _js_partials)

@@ -1,0 +1,222 @@
+"""D(p‖q) and Jensen–Shannon of two softmaxes p ∝ e^{zp}, q ∝ e^{zq}, in two reads of both.
+
+The first read gives the sums of both rows (`row_sums`). With δ = (zp − mp) − (zq − mq), exact
+differences, and λ = log(Tp/Tq) the log ratio of each class is r = log(p/q) = δ − λ. All that the
+first read knows is λ₀ = log1p(sp) − log1p(sq), off by a rounding ε: for close distributions r is no
+larger than that. The second read takes r₀ = δ − λ₀, q₀ = p·e^{−r₀} = q·e^{−ε}, and sums
+
+    X = Σ (q₀ − p) = e^{−ε} − 1,        so that −ε = log1p(X) =: L and r = r₀ + L,
+    Φ = Σ p·φ(r₀),                      φ(x) = e^{−x} − 1 + x ≥ 0,
+
+each with its digits. Then D = Σ p r = Φ − X + L = Φ − φ(−L) exactly, in which ε counts squared.
+Jensen–Shannon is a function J of log q₀ with slope S = ½ Σ q₀ log(q₀/m₀) and curvature ¼ near p = q
+(away from there L² is nothing beside J): J(p, q) = J(p, q₀) − L·S + L²/8.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .._class_axes import Axes, class_sum
+from .._math.elementary import exp, expm1, log1p
+from .._math.exact import exact_difference
+from .._math.log_ratio import excess, js_term, log_mixture_ratio, relative_entropy_term
+from .._math.scalars import log_of, softplus
+from .._math.series import phi
+from .class_sums import class_sums
+from .row_function import RowFunction
+from .row_sums import Logits, RowSums, finite_logits, infinity, row_sums
+
+
+class _Pair(NamedTuple):
+    """Per row: maxima, totals, λ₀, and δ at the maximum of either side."""
+
+    peak_p: Array
+    peak_q: Array
+    total_p: Array
+    total_q: Array
+    offset: Array
+    top_p: Array
+    top_q: Array
+
+
+class _Class(NamedTuple):
+    """Per class: p, q and δ."""
+
+    p: Array
+    q: Array
+    gap: Array
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _pair(axes: Axes, zp: Array, zq: Array) -> _Pair:
+    of_p, of_q = row_sums(axes, Logits(zp, beside=zq), Logits(zq, beside=zp))
+    offset = log1p(of_p.rest) - log1p(of_q.rest)
+    mp, mq = of_p.maximum, of_q.maximum
+    top_p, top_q = _gap(mp, _beside(of_p), mp, mq), _gap(_beside(of_q), mq, mp, mq)
+    return _Pair(mp, mq, of_p.total, of_q.total, offset, top_p, top_q)
+
+
+@_pair.defjvp
+def _pair_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[_Pair, _Pair]:
+    # With m held constant dT = Σ w dz and dλ = E_p dzp − E_q dzq; the tops are mere origins.
+    pair = _pair(axes, *primals)
+    here = _classes(pair, *primals)
+    moving_p, moving_q = (
+        class_sum(x * t.astype(x.dtype), axes)
+        for x, t in zip((here.p, here.q), tangents, strict=True)
+    )
+    still = jax.tree.map(jnp.zeros_like, pair)
+    return pair, still._replace(
+        total_p=pair.total_p * moving_p,
+        total_q=pair.total_q * moving_q,
+        offset=moving_p - moving_q,
+    )
+
+
+def _beside(sums: RowSums) -> Array:
+    assert sums.beside is not None
+    return sums.beside
+
+
+def _gap(zp: Array, zq: Array, mp: Array, mq: Array) -> Array:
+    """δ = (zp − mp) − (zq − mq) to rounding, whatever the offsets of the logits.
+
+    Finite even where p or q is 0; and since differences are exact, right in a row with +inf too.
+    """
+    a, error_a = exact_difference(zp, mp)
+    b, error_b = exact_difference(zq, mq)
+    difference, error = exact_difference(a, b)
+    return difference + (error + (error_a - error_b))
+
+
+def _classes(pair: _Pair, zp: Array, zq: Array) -> _Class:
+    """p, q and δ of each class; p and q to an ulp or two, the rounding of z − m made good."""
+    zp, zq = finite_logits(zp), finite_logits(zq)
+    (a, error_a), (b, error_b) = (
+        exact_difference(zp, pair.peak_p),
+        exact_difference(zq, pair.peak_q),
+    )
+    difference, error = exact_difference(a, b)
+    return _Class(
+        exp(a) * (1.0 + error_a) / pair.total_p,
+        exp(b) * (1.0 + error_b) / pair.total_q,
+        difference + (error + (error_a - error_b)),
+    )
+
+
+def _phi_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+    """p·φ(r₀), +∞ where q = 0 < p, however small p is."""
+    p, q, gap = _classes(pair, zp, zq)
+    term = relative_entropy_term(p, q, gap - pair.offset)
+    return jnp.where(gap > infinity(gap) / 2, jnp.inf, term)
+
+
+def _excess_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+    """q₀ − p."""
+    p, q, gap = _classes(pair, zp, zq)
+    return excess(p, q, gap - pair.offset)
+
+
+def _gap_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+    """p·(δ − δ*), δ* at the maximum of p: for a confident row the mean of δ is nearly δ* itself."""
+    p, _, gap = _classes(pair, zp, zq)
+    return p * (gap - pair.top_p)
+
+
+class _KLResiduals(NamedTuple):
+    pair: _Pair
+    shift: Array  # L
+    mean_gap: Array  # E_p δ − δ*
+
+
+def _kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _KLResiduals]:
+    pair = _pair(axes, zp, zq)
+    terms = (_phi_term, _excess_term, _gap_term)
+    total, excess_sum, mean_gap = class_sums(axes, terms, pair, zp, zq)
+    shift = _log1p_of_rounding(excess_sum)
+    # Below the square of what λ₀ was rounded by, Φ and φ(−L) agree but for their own rounding.
+    value = jnp.maximum(total - phi(-shift), 0.0)
+    return value, _KLResiduals(pair, shift, mean_gap)
+
+
+def _log1p_of_rounding(x: Array) -> Array:
+    """log1p(X) for an X that is a rounding; its derivative, with that of λ₀, is 0."""
+    return jax.lax.stop_gradient(log1p(x))
+
+
+def _kl_partials(axes: Axes, residuals: _KLResiduals, zp: Array, zq: Array) -> tuple[Array, Array]:
+    """∂D/∂zp = p·(δ − E_p δ),  ∂D/∂zq = q − p."""
+    pair, shift, mean_gap = residuals
+    p, q, gap = _classes(pair, zp, zq)
+    r = (gap - pair.offset) + shift
+    return p * ((gap - pair.top_p) - mean_gap), excess(p, q, r)
+
+
+# (axes, row_mask, zp, zq) → D(softmax zp ‖ softmax zq).
+kl = RowFunction(_kl, _kl_partials)
+
+
+def _js_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+    p, q, gap = _classes(pair, zp, zq)
+    return js_term(p, q, gap - pair.offset)
+
+
+def _slope_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+    """½ q₀ log(q₀/m₀)."""
+    _, q, gap = _classes(pair, zp, zq)
+    return q * log_mixture_ratio(pair.offset - gap) / 2
+
+
+def _mixture_term_p(pair: _Pair, zp: Array, zq: Array) -> Array:
+    """p·(ρ − ρ*) with ρ = log(p/m), ρ* at the maximum of p."""
+    p, _, gap = _classes(pair, zp, zq)
+    return p * _mixture_ratio_change(gap, pair.top_p, pair.offset)
+
+
+def _mixture_term_q(pair: _Pair, zp: Array, zq: Array) -> Array:
+    """q·(ρ − ρ*) with ρ = log(q/m), ρ* at the maximum of q."""
+    _, q, gap = _classes(pair, zp, zq)
+    return q * _mixture_ratio_change(-gap, -pair.top_q, -pair.offset)
+
+
+class _JSResiduals(NamedTuple):
+    pair: _Pair
+    mean_p: Array  # E_p (ρ − ρ*) of either side
+    mean_q: Array
+
+
+def _js(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _JSResiduals]:
+    pair = _pair(axes, zp, zq)
+    terms = (_js_term, _excess_term, _slope_term, _mixture_term_p, _mixture_term_q)
+    total, excess_sum, slope, mean_p, mean_q = class_sums(axes, terms, pair, zp, zq)
+    shift = _log1p_of_rounding(excess_sum)
+    value = jnp.maximum(total - shift * (slope - shift / 8), 0.0)
+    return value, _JSResiduals(pair, mean_p, mean_q)
+
+
+def _js_partials(axes: Axes, residuals: _JSResiduals, zp: Array, zq: Array) -> tuple[Array, Array]:
+    """∂JS/∂zp = ½ p·(ρ − E_p ρ) with ρ = log(p/m); the same for q with the sides exchanged."""
+    pair, mean_p, mean_q = residuals
+    p, q, gap = _classes(pair, zp, zq)
+    change_p = _mixture_ratio_change(gap, pair.top_p, pair.offset)
+    change_q = _mixture_ratio_change(-gap, -pair.top_q, -pair.offset)
+    return p * (change_p - mean_p) / 2, q * (change_q - mean_q) / 2
+
+
+# (axes, row_mask, zp, zq) → the Jensen–Shannon divergence of two softmaxes.
+js = RowFunction(_js, _js_partials)
+
+
+def _mixture_ratio_change(gap: Array, top: Array, offset: Array) -> Array:
+    """ρ(r) − ρ(r*) for ρ(r) = −log1p(e^{−r}), r = δ − λ and r* = δ* − λ: it keeps every digit.
+
+    Near r* it is −log1p(σ(−r*)·expm1(r* − r)); further off the two terms differ by a factor.
+    """
+    change = jnp.clip(gap - top, -1.0, 1.0)
+    near = exp(-softplus(top - offset)) * expm1(-change)
+    far = softplus(offset - top) - softplus(offset - gap)
+    return jnp.where(jnp.abs(change) < 1.0, -log_of(1.0 + near, near), far)

@@ -1,0 +1,126 @@
+"""What one read of a row of logits tells: costs, logsumexp, entropy and argmax of its softmax.
+
+With the sums of `row_sums`, u = m − z and p = e^{−u}/T:
+
+    at_label        c_y = −log p_y = u_y + log1p(s) at a class id y;
+    under_labels    Σ y c = C + Y·log1p(s) under labels y, weighed by class;
+    under_share     the same under a second distribution, that of label smoothing;
+    logsumexp       m + log1p(s);
+    entropy         log1p(s) + E/T;
+    argmax          the first class of the highest logit.
+
+A loss at a class id is a function of these numbers, and differentiates by itself.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from .._class_axes import Axes, is_class, take_class
+from .._math.dtypes import widen
+from .._math.elementary import exp, expm1, log1p
+from .._math.exact import exact_difference
+from .row_function import RowFunction
+from .row_sums import Logits, RowSums, finite_logits, infinity, row_sums
+
+LABELLED = ("under_labels", "under_share")
+
+
+class _Residuals(NamedTuple):
+    sums: RowSums
+    at_label: Array | None  # p_y − 1
+
+
+@cache
+def statistics(*names: str) -> RowFunction:
+    """(axes, row_mask, logits, labels, weights, share) → the named numbers of each row.
+
+    Labels are class ids in range, with class axes of size one, or a distribution of the shape of
+    the logits with one weight per class; the share is broadcast against the logits. What the named
+    numbers do not need is not looked at.
+    """
+
+    def formula(axes: Axes, z: Array, labels: Array, weights: Array, share: Array) -> Any:
+        of = {"under_labels": lambda: weighed(labels, weights), "under_share": lambda: widen(share)}
+        targets = tuple(of[name]() for name in LABELLED if name in names)
+        (sums,) = row_sums(
+            axes, Logits(z, targets), spread="entropy" in names, index="argmax" in names
+        )
+        log_total = log1p(sums.rest)
+        values = {"argmax": sums.index, "logsumexp": _unclipped(sums.maximum + log_total)}
+        if sums.spread is not None:
+            values["entropy"] = log_total + sums.spread / sums.total
+        present = [name for name in LABELLED if name in names]
+        for name, cost, mass in zip(present, sums.costs, sums.masses, strict=True):
+            values[name] = cost + mass * log_total
+        at_label = None
+        if "at_label" in names:
+            cost = _depth_of_label(axes, z, labels, sums.maximum) + log_total
+            values["at_label"], at_label = cost, expm1(-cost)
+        kept = sums._replace(costs=tuple(None for _ in sums.costs), index=None)
+        return tuple(values[name] for name in names), _Residuals(kept, at_label)
+
+    def partials(
+        axes: Axes, residuals: _Residuals, z: Array, labels: Array, weights: Array, share: Array
+    ) -> tuple[tuple[Array | None, ...], ...]:
+        sums, at_label = residuals
+        p = exact_weight(z, sums.maximum) / sums.total
+        u = sums.maximum - finite_logits(z)
+        cost = u + log1p(sums.rest)
+        present = [name for name in LABELLED if name in names]
+        found: dict[str, tuple[Array | None, ...]] = {"logsumexp": (p,)}
+        if sums.spread is not None:
+            # log p + H = E_p u − u has lost its common part, the log of T.
+            found["entropy"] = (p * (u - sums.spread / sums.total),)
+        if at_label is not None:
+            found["at_label"] = (jnp.where(is_class(labels, z, axes), at_label, p),)
+        if "under_labels" in names:
+            i, y = present.index("under_labels"), weighed(labels, weights)
+            of_weight = jnp.where(labels == 0.0, 0.0, widen(labels) * cost)
+            by_logits = pull_to_labels(sums, i, u, p, y)
+            found["under_labels"] = (by_logits, widen(weights) * cost, of_weight)
+        if "under_share" in names:
+            i, y = present.index("under_share"), widen(share)
+            found["under_share"] = (pull_to_labels(sums, i, u, p, y), None, None, cost)
+        return tuple(found[name] for name in names if name != "argmax")
+
+    return RowFunction(formula, partials)
+
+
+def weighed(labels: Array, weights: Array) -> Array:
+    """w·y, NaN where a label is negative; a label 0 has no use for its weight, whatever it is."""
+    labels = widen(labels)
+    target = jnp.where(labels == 0.0, 0.0, widen(weights) * labels)
+    return jnp.where(labels < 0.0, jnp.nan, target)
+
+
+def exact_weight(z: Array, m: Array) -> Array:
+    """e^{−u} with the rounding of u = m − z made good: to an ulp or two even where u is large."""
+    u, error = exact_difference(m, finite_logits(z))
+    return exp(-u) * (1.0 - error)
+
+
+def pull_to_labels(sums: RowSums, i: int, u: Array, p: Array, y: Array) -> Array:
+    """∂/∂z_j of Σ y c: p_j·Y − y_j = p_j·Σ_{k≠j} y_k − y_j·(1 − p_j), (1 − p_j) = (s + 1 − w)/T.
+
+    At a likely class Y − y_j would lose every digit, and p_j·Σ is what counts there: it is summed.
+    """
+    likely = (u == 0.0) & (sums.total < 2.0)
+    others = jnp.where(likely, sums.below[i], sums.masses[i] - y)
+    return p * others - y * ((sums.rest - expm1(-u)) / sums.total)
+
+
+def _depth_of_label(axes: Axes, z: Array, ids: Array, m: Array) -> Array:
+    """u_y, the label's logit taken from the logits as they are given: no wide copy is gathered."""
+    z_y = widen(take_class(z, ids, axes))
+    far = infinity(m)
+    # Against +inf any other logit has probability 0.
+    unlikely = (z_y == -jnp.inf) | ((m >= far) & (z_y < far))
+    return jnp.where(unlikely, jnp.inf, m - finite_logits(z_y))
+
+
+def _unclipped(logsumexp: Array) -> Array:
+    """+∞ for a row that holds +∞, whose maximum was made finite."""
+    return jnp.where(logsumexp >= infinity(logsumexp), jnp.inf, logsumexp)

@@ -1,0 +1,286 @@
+"""Variants of cross entropy: focal, poly-1 and generalised; for imbalanced and for noisy labels."""
+
+from __future__ import annotations  # `help` shows ArrayLike, not all that it is
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from . import _checks as check
+from ._call import compiled
+from ._labelled import labelled
+from ._math.costs import focal, generalized, poly
+from ._math.dtypes import compute_dtype, largest, widen
+from ._math.scalars import softplus
+from ._rows.row_function import apply_mask
+from .sigmoid import finish_elements, labelled_elements
+
+_OPTIONS = ("axis", "base", "keepdims", "axis_name", "ignore_index")
+
+
+@compiled(*_OPTIONS)
+def softmax_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: ArrayLike = 2.0,
+    axis: int | tuple[int, ...] = -1,
+    where: ArrayLike | None = None,
+    base: float | None = None,
+    keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+) -> Array:
+    """Focal loss (1 − p_y)^γ·(−log p_y), which turns attention away from what is learnt already.
+
+    1 − p_y is −expm1(−c) of the cost c = −log p_y: it keeps every digit where p_y rounds to 1.
+    Under a distribution, Σ_j y_j (1 − p_j)^γ (−log p_j).
+
+    Args:
+        logits: (..., K).
+        labels: integers (...), the class ids; or floats (..., K), a distribution over the classes.
+        gamma: γ ≥ 0, one number; it may be traced and differentiated. 0 is cross entropy exactly.
+        axis, where, keepdims, axis_name, ignore_index, label_smoothing, class_weights: those of
+            `softmax_cross_entropy`.
+        base: unit of −log p, None for nats, 2 for bits.
+
+    Returns:
+        One number per example: the shape of logits without the class axes, float32 (float64 for
+        float64 input), in nats unless `base` is given.
+
+    Edge cases: those of `softmax_cross_entropy` · p_y = 1: 0, with gradient 0 for every γ ·
+    p_y = 0: +inf · a negative or NaN γ gives NaN.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> logits = jnp.array([20.0, 0.0, 0.0, -1.0])
+        >>> print(f"{softmax_focal_loss(logits, 0, gamma=1.0):.4e}")
+        2.3820e-17
+
+        A sweep over γ is one compilation:
+
+        >>> sweep = jax.vmap(lambda gamma: softmax_focal_loss(jnp.zeros(4), 0, gamma=gamma))
+        >>> print(sweep(jnp.array([0.0, 1.0, 2.0])).round(4))
+        [1.3863 1.0397 0.7798]
+
+    References: Lin et al. (2017), Focal Loss for Dense Object Detection, equation 4.
+
+    See also: `sigmoid_focal_loss` for independent labels; `linear_softmax_cross_entropy` has it as
+    `focal_gamma`.
+    """
+    return labelled(
+        "softmax_focal_loss",
+        logits,
+        labels,
+        focal,
+        check.number("softmax_focal_loss", "gamma", gamma),
+        axis=axis,
+        where=where,
+        base=base,
+        keepdims=keepdims,
+        axis_name=axis_name,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+    )
+
+
+@compiled("base", "ignore_index")
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: ArrayLike = 2.0,
+    alpha: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    base: float | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: ArrayLike | None = None,
+) -> Array:
+    """Focal loss of independent binary labels, elementwise: y·f(σ(z)) + (1 − y)·f(σ(−z)).
+
+    f(p) = (1 − p)^γ·(−log p): the two outcomes of `softmax_focal_loss` with logits (z, 0). Labels
+    between 0 and 1 give the mean of two losses, where others take a power of the mean (1 − p).
+
+    Args:
+        logits: any shape; σ(z) is the probability of class 1.
+        labels: the same shape, integers 0 or 1, or floats in [0, 1], the probability of class 1.
+        gamma: γ ≥ 0, one number; it may be traced and differentiated. 0 is cross entropy.
+        alpha: one number in [0, 1], the weight of class 1; class 0 has 1 − alpha. By default both
+            weigh 1.
+        where, ignore_index, label_smoothing: those of `sigmoid_cross_entropy`.
+        base: unit of −log p, None for nats, 2 for bits.
+
+    Returns:
+        One number per logit: the same shape, float32 (float64 for float64 input), in nats unless
+        `base` is given.
+
+    Edge cases: those of `sigmoid_cross_entropy` · z = ±inf on the side of the label: 0, with
+    gradient 0 · a negative or NaN γ, or an alpha outside [0, 1], gives NaN.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(sigmoid_focal_loss(jnp.array([0.0, 9.0]), jnp.array([1, 1]), alpha=0.25))
+        [4.332170e-02 4.697373e-13]
+
+    References: Lin et al. (2017), Focal Loss for Dense Object Detection, equation 5.
+
+    See also: `softmax_focal_loss` for exclusive classes, `sigmoid_cross_entropy`.
+    """
+    name = "sigmoid_focal_loss"
+    z, y, element_mask, kept = labelled_elements(
+        name, logits, labels, where, ignore_index, label_smoothing
+    )
+    dtype = compute_dtype(z)
+    power = check.number(name, "gamma", gamma).astype(dtype).reshape((1,) * z.ndim)
+    one, zero = jnp.ones((), dtype), jnp.ones((), dtype)
+    if alpha is not None:
+        one = check.number(name, "alpha", alpha, 0.0, 1.0).astype(dtype)
+        zero = 1.0 - one
+    # The gradient of an element that is left out must not look at it: 0·NaN is NaN.
+    z = jnp.where(element_mask == 0.0, jnp.zeros((), z.dtype), z)
+    value = apply_mask(element_mask, _binary_focal(z, y, power, one, zero))
+    return finish_elements(name, value, kept, base)
+
+
+@partial(jax.checkpoint, prevent_cse=False)
+def _binary_focal(z: Array, y: Array, gamma: Array, one: Array, zero: Array) -> Array:
+    """Every factor is positive, so that plain differentiation cancels nothing either."""
+    z, y = widen(z), widen(y)
+
+    def term(share: Array, weight: Array, cost: Array) -> Array:
+        share = weight * share
+        cost = jnp.where(share == 0.0, jnp.minimum(cost, largest(cost)), cost)  # 0·inf is 0
+        return share * focal(cost, gamma)
+
+    return term(y, one, softplus(-z)) + term(1.0 - y, zero, softplus(z))
+
+
+@compiled(*_OPTIONS)
+def softmax_poly_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: ArrayLike = 1.0,
+    axis: int | tuple[int, ...] = -1,
+    where: ArrayLike | None = None,
+    base: float | None = None,
+    keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+) -> Array:
+    """Poly-1 loss −log p_y + ε·(1 − p_y): cross entropy with its leading term weighed anew.
+
+    Summed as (1 + ε)·(1 − p_y) + φ(−log p_y), φ(x) = e^{−x} − 1 + x ≥ 0: nothing cancels for
+    ε ≥ −1. Under a distribution, Σ_j y_j (−log p_j + ε·(1 − p_j)).
+
+    Args:
+        logits: (..., K).
+        labels: integers (...), the class ids; or floats (..., K), a distribution over the classes.
+        epsilon: ε, one number; it may be traced and differentiated. 0 is cross entropy. Below −1
+            the loss is negative for confident rows.
+        axis, where, keepdims, axis_name, ignore_index, label_smoothing, class_weights: those of
+            `softmax_cross_entropy`.
+        base: divides the whole by log(base), None for nats.
+
+    Returns:
+        One number per example: the shape of logits without the class axes, float32 (float64 for
+        float64 input), in nats unless `base` is given.
+
+    Edge cases: those of `softmax_cross_entropy` · p_y = 1: 0 · p_y = 0: +inf.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(f"{softmax_poly_loss(jnp.zeros(4), 0, epsilon=2.0):.4f}")
+        2.8863
+
+    References: Leng et al. (2022), PolyLoss: A Polynomial Expansion Perspective of Classification
+    Loss Functions, for Poly-1.
+
+    See also: `softmax_cross_entropy`, `softmax_focal_loss`.
+    """
+    return labelled(
+        "softmax_poly_loss",
+        logits,
+        labels,
+        poly,
+        check.scalar("softmax_poly_loss", "epsilon", epsilon),
+        axis=axis,
+        where=where,
+        base=base,
+        keepdims=keepdims,
+        axis_name=axis_name,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+    )
+
+
+@compiled(*_OPTIONS)
+def softmax_generalized_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    q: ArrayLike = 0.7,
+    axis: int | tuple[int, ...] = -1,
+    where: ArrayLike | None = None,
+    base: float | None = None,
+    keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+) -> Array:
+    """Generalised cross entropy (1 − p_y^q)/q, bounded by 1/q: a wrong label pulls only so hard.
+
+    q → 0 is cross entropy, q = 1 is 1 − p_y, half the mean absolute error. Computed from the cost
+    c = −log p_y as (1 − e^{−qc})/q, c itself at q = 0: no digit is lost near either.
+
+    Args:
+        logits: (..., K).
+        labels: integers (...), the class ids; or floats (..., K), a distribution over the classes.
+        q: one number in [0, 1]; it may be traced and differentiated.
+        axis, where, keepdims, axis_name, ignore_index, label_smoothing, class_weights: those of
+            `softmax_cross_entropy`.
+        base: divides the whole by log(base), None for nats.
+
+    Returns:
+        One number per example: the shape of logits without the class axes, float32 (float64 for
+        float64 input), in nats unless `base` is given.
+
+    Edge cases: those of `softmax_cross_entropy` · p_y = 1: 0 · p_y = 0, such as a label masked by
+    `where`: 1/q, +inf at q = 0 · a q outside [0, 1] gives NaN.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> logits = jnp.array([0.0, 9.0])
+        >>> print(f"{softmax_generalized_cross_entropy(logits, 0, q=0.5):.4f} < 2")
+        1.9778 < 2
+
+    References: Zhang & Sabuncu (2018), Generalized Cross Entropy Loss for Training Deep Neural
+    Networks with Noisy Labels, equation 6.
+
+    See also: `softmax_cross_entropy`, `tsallis_entropy`, which deforms the logarithm alike.
+    """
+    return labelled(
+        "softmax_generalized_cross_entropy",
+        logits,
+        labels,
+        generalized,
+        check.number("softmax_generalized_cross_entropy", "q", q, 0.0, 1.0),
+        axis=axis,
+        where=where,
+        base=base,
+        keepdims=keepdims,
+        axis_name=axis_name,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+    )
