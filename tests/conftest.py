@@ -2,6 +2,9 @@
 
 import hypothesis
 import jax
+import pytest
+
+from xent_jax._rows import cpu_blocks
 
 # A library that promotes or broadcasts in silence fails for the users who forbid it.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -13,3 +16,13 @@ jax.config.update("jax_platforms", "cpu")
 # Deadlines would count the compilation of the first example.
 hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, max_examples=25)
 hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(scope="module")
+def one_cpu_device():
+    """The programs of a process with a single CPU device, which work in blocks of rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu_blocks, "has_one_cpu_device", lambda: True)
+        jax.clear_caches()
+        yield
+    jax.clear_caches()

@@ -100,3 +100,14 @@ _IN = "promise_in_bounds"
 def is_sharded(*data: Array) -> bool:
     """Whether the type of an input names mesh axes, as under an explicit mesh."""
     return any(name is not None for x in data for name in jax.typeof(x).sharding.spec)
+
+
+def varying(x: Array) -> frozenset[str]:
+    """The mesh axes over which an array varies inside `jax.shard_map`, if that is tracked."""
+    return frozenset(jax.typeof(x).manual_axis_type.varying)
+
+
+def vary_like(x: Array, *like: Array) -> Array:
+    """x, typed as varying over the mesh axes over which any of the others does."""
+    missing = tuple(frozenset().union(*map(varying, like)) - varying(x))
+    return lax.pcast(x, missing, to="varying") if missing else x

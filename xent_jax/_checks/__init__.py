@@ -13,7 +13,6 @@ from .axes import class_axes as class_axes
 from .axes import joint_axes as joint_axes
 from .axes import mesh_axes as mesh_axes
 from .axes import one_for_all_shards as one_for_all_shards
-from .axes import varying as varying
 from .heads import head as head
 from .heads import heads_agree as heads_agree
 from .labels import class_number as class_number

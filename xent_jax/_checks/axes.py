@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from .._class_axes import varying
+
 
 def class_axes(name: str, argument: str, x: Array, axis: Any) -> tuple[int, ...]:
     """axis (an int or a tuple of ints) as non-negative ints, in the order it names them."""
@@ -63,11 +65,6 @@ def mesh_axes(name: str, axis_name: Any, argument: str, x: Array) -> tuple[str, 
                 f"every shard of it; leave axis_name out, or split {argument} over {a!r}."
             )
     return names
-
-
-def varying(x: Array) -> frozenset[str]:
-    """The mesh axes over which an array varies inside `jax.shard_map`, if that is tracked."""
-    return frozenset(jax.typeof(x).manual_axis_type.varying)
 
 
 def one_for_all_shards(name: str, axis_names: tuple[str, ...], argument: str, x: Array) -> None:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
+from .._class_axes import vary_like
 from .._math.dtypes import compute_dtype, largest
 from .._rows.row_function import instantiate
 from .chunks import in_chunks
@@ -159,7 +160,7 @@ def _sum_and_gradients(
     def zeros(x: Array | None, want: bool | None) -> Array | None:
         if x is None or not want:
             return None
-        return _varying(jnp.zeros_like(x, compute_dtype(x)), arguments)
+        return vary_like(jnp.zeros_like(x, compute_dtype(x)), *jax.tree.leaves(arguments))
 
     of_heads = [(zeros(h.w, w.w), zeros(h.b, w.b)) for h, w in zip(heads, want_heads, strict=True)]
     of_classes = [zeros(x, w) for x, w in zip(classes.data, want_classes.data, strict=True)]
@@ -219,15 +220,6 @@ def _added(sums: list[Array | None], slopes: list[Array | None]) -> list[Array |
 
 def _summed_to(shape: tuple[int, ...], x: Array) -> Array:
     return jnp.sum(x, axis=0 if shape[1] > 1 else None, keepdims=True)
-
-
-def _varying(x: Array, like: Any) -> Array:
-    """x, typed as varying over the mesh axes over which anything in `like` does (in shard_map)."""
-    axes = frozenset().union(
-        *(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(like))
-    )
-    missing = tuple(axes - jax.typeof(x).manual_axis_type.varying)
-    return jax.lax.pcast(x, missing, to="varying") if missing else x
 
 
 def _leaves_like(arguments: Any, gradients: Any) -> tuple[Array | None, ...]:

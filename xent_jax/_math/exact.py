@@ -1,5 +1,6 @@
 """Sums, differences and products with their rounding errors."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -33,14 +34,23 @@ def _halves(x: Array) -> tuple[Array, Array]:
 def exact_sum(high: Array, low: Array, axis: int) -> tuple[Array, Array]:
     """The sum along the axis, which stays, of numbers high + low, as such a number.
 
-    By halves, each rounding error added to the low part: it has twice the digits of its dtype.
+    By halves, each rounding error added to the low part: it has twice the digits of its dtype. An
+    axis that an explicit mesh splits cannot be halved: there it is a reduction.
     """
+    if jax.typeof(high).sharding.spec[axis] is not None:
+        zero = jnp.zeros((), high.dtype)
+        sums = lax.reduce((high, low), (zero, zero), _exact_add, (axis,))
+        return lax.expand_dims(sums[0], (axis,)), lax.expand_dims(sums[1], (axis,))
     size = high.shape[axis]
     padding = [(0, 0)] * high.ndim
     padding[axis] = (0, (1 << (size - 1).bit_length()) - size)
     high, low = jnp.pad(high, padding), jnp.pad(low, padding)
     while high.shape[axis] > 1:
         (a, b), (a_low, b_low) = jnp.split(high, 2, axis), jnp.split(low, 2, axis)
-        high, error = exact_difference(a, -b)
-        low = (a_low + b_low) + error
+        high, low = _exact_add((a, a_low), (b, b_low))
     return high, low
+
+
+def _exact_add(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+    high, error = exact_difference(a[0], -b[0])
+    return high, (a[1] + b[1]) + error

@@ -29,7 +29,7 @@ def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array | None) -> Any:
     Inputs of size one along the other axes are shared by the rows. What `jax.vmap` adds is one more
     axis of rows, so that a batch of small rows is computed in blocks as well.
     """
-    if not local(axes) or across(axes) or not _has_one_cpu_device():
+    if not local(axes) or across(axes) or not has_one_cpu_device():
         return f(axes, *data)
 
     @jax.custom_batching.custom_vmap
@@ -53,7 +53,7 @@ def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array | None) -> Any:
     return run(*data)
 
 
-def _has_one_cpu_device() -> bool:
+def has_one_cpu_device() -> bool:
     try:
         return jax.device_count("cpu") == 1
     except RuntimeError:  # the process has no CPU backend

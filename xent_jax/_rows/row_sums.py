@@ -30,7 +30,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from .._class_axes import Axes, across, class_index, class_max, class_sum, local, local_count
+from .._class_axes import (
+    Axes,
+    across,
+    class_index,
+    class_max,
+    class_sum,
+    local,
+    local_count,
+    vary_like,
+)
 from .._math.dtypes import largest, widen
 from .._math.elementary import exp
 
@@ -164,7 +173,9 @@ def _row_sums_jvp(axes: Axes, spread: bool, index: bool, primals: Any, tangents:
 def _finite(row: Logits) -> Logits:
     beside = None if row.beside is None else lax.stop_gradient(finite_logits(row.beside))
     z = finite_logits(row.z)
-    return Logits(z, tuple(y.astype(z.dtype) for y in row.labels), beside)
+    # Alike in shape and in type, as the branches of a platform are to be.
+    labels = tuple(vary_like(jnp.broadcast_to(y.astype(z.dtype), z.shape), z) for y in row.labels)
+    return Logits(z, labels, beside)
 
 
 def _defined(sums: RowSums) -> RowSums:
@@ -193,7 +204,7 @@ def _one_read(
 
 def _entry(axes: Axes, row: Logits, spread: bool, index: bool) -> RowSums:
     zero = jnp.zeros_like(row.z)
-    labels = tuple(jnp.broadcast_to(y, row.z.shape) for y in row.labels)
+    labels = row.labels
     return RowSums(
         maximum=row.z,
         rest=zero,
@@ -247,7 +258,7 @@ def _sums_below(axes: Axes, m: Array, row: Logits, spread: bool) -> RowSums:
     # w − ⌊w⌋ leaves out the maxima, by arithmetic that XLA:CPU keeps fused with the sum. Where it
     # leaves out several, T is 2 at least, and nothing cancels in T − 1.
     rest = jnp.where(total < 2.0, class_sum(w - jnp.floor(w), axes), total - 1.0)
-    labels = [jnp.broadcast_to(y, row.z.shape) for y in row.labels]
+    labels = row.labels
     return RowSums(
         maximum=m,
         rest=rest,
