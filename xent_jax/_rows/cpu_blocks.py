@@ -19,7 +19,7 @@ from jax import Array, lax
 
 from .._class_axes import Axes, across, is_sharded, local
 
-# Entries of one input in a block: with what a formula writes, a few MiB, as caches hold.
+# Entries of all inputs in a block: with what a formula writes, a few MiB, as caches hold.
 _BLOCK = 1 << 18
 
 
@@ -38,7 +38,7 @@ def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array | None) -> Any:
         along, shape = _longest(arrays, axes), _shape(arrays)
         if along is None or _is_small(shape) or is_sharded(*arrays):
             return f(axes, *data)
-        rows = max(1, _BLOCK * shape[along] // math.prod(shape))
+        rows = max(1, _BLOCK * shape[along] // sum(x.size for x in arrays))
         return lax.platform_dependent(
             *data, cpu=lambda *x: _map(f, axes, along, rows, x), default=lambda *x: f(axes, *x)
         )

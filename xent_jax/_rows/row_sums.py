@@ -123,9 +123,9 @@ def merge(a: RowSums, b: RowSums) -> RowSums:
 
 
 def cost_of_depth(d: Array, mass: Array) -> Array:
-    """d·mass, +∞ for mass at the depth of probability 0, and 0 without mass."""
-    impossible = d >= infinity(d) / 2
-    return jnp.where(mass > 0.0, jnp.where(impossible, jnp.inf, d) * mass, 0.0)
+    """d·mass, +∞ for mass at the depth of probability 0."""
+    impossible = (d >= infinity(d) / 2) & (mass > 0.0)
+    return jnp.where(impossible, jnp.inf, d) * mass
 
 
 def row_sums(
@@ -252,8 +252,8 @@ def _two_passes(
 
 def _sums_below(axes: Axes, m: Array, row: Logits, spread: bool) -> RowSums:
     """The sums of entries below a given maximum; index and what stands beside are left out."""
-    u = m - row.z
-    w = exp(-u)
+    below = row.z - m
+    u, w = -below, exp(below)
     total = class_sum(w, axes)
     # w − ⌊w⌋ leaves out the maxima, by arithmetic that XLA:CPU keeps fused with the sum. Where it
     # leaves out several, T is 2 at least, and nothing cancels in T − 1.

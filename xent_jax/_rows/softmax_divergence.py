@@ -9,8 +9,8 @@ larger than that. The second read takes r₀ = δ − λ₀, q₀ = p·e^{−r�
     Φ = Σ p·φ(r₀),                      φ(x) = e^{−x} − 1 + x ≥ 0,
 
 each with its digits. Then D = Σ p r = Φ − X + L = Φ − φ(−L) exactly, in which ε counts squared.
-Jensen–Shannon is a function J of log q₀ with slope S = ½ Σ q₀ log(q₀/m₀) and curvature ¼ near p = q
-(away from there L² is nothing beside J): J(p, q) = J(p, q₀) − L·S + L²/8.
+Jensen–Shannon has slope of its own size by log q₀, and curvature ¼ near p = q. With Σ m r₀ = −X up to
+Σ m r₀³/12 it is J(p, q) = J(p, q₀) − X²/8: what is left out is of the relative size of ε.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ from jax import Array
 from .._class_axes import Axes, class_sum
 from .._math.elementary import exp, expm1, log1p
 from .._math.exact import exact_difference
-from .._math.log_ratio import excess, js_term, log_mixture_ratio, relative_entropy_term
+from .._math.log_ratio import excess, js_term, relative_entropy_term
 from .._math.scalars import log_of, softplus
 from .._math.series import phi
 from .class_sums import class_sums
@@ -32,12 +32,12 @@ from .row_sums import Logits, RowSums, finite_logits, infinity, row_sums
 
 
 class _Pair(NamedTuple):
-    """Per row: maxima, totals, λ₀, and δ at the maximum of either side."""
+    """Per row: maxima, 1/T, λ₀, and δ at the maximum of either side."""
 
     peak_p: Array
     peak_q: Array
-    total_p: Array
-    total_q: Array
+    scale_p: Array
+    scale_q: Array
     offset: Array
     top_p: Array
     top_q: Array
@@ -57,12 +57,12 @@ def _pair(axes: Axes, zp: Array, zq: Array) -> _Pair:
     offset = log1p(of_p.rest) - log1p(of_q.rest)
     mp, mq = of_p.maximum, of_q.maximum
     top_p, top_q = _gap(mp, _beside(of_p), mp, mq), _gap(_beside(of_q), mq, mp, mq)
-    return _Pair(mp, mq, of_p.total, of_q.total, offset, top_p, top_q)
+    return _Pair(mp, mq, 1.0 / of_p.total, 1.0 / of_q.total, offset, top_p, top_q)
 
 
 @_pair.defjvp
 def _pair_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[_Pair, _Pair]:
-    # With m held constant dT = Σ w dz and dλ = E_p dzp − E_q dzq; the tops are mere origins.
+    # With m held constant dlog T = E_p dz, and dλ = E_p dzp − E_q dzq; the tops are mere origins.
     pair = _pair(axes, *primals)
     here = _classes(pair, *primals)
     moving_p, moving_q = (
@@ -71,8 +71,8 @@ def _pair_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[_Pair, _Pair]:
     )
     still = jax.tree.map(jnp.zeros_like, pair)
     return pair, still._replace(
-        total_p=pair.total_p * moving_p,
-        total_q=pair.total_q * moving_q,
+        scale_p=-pair.scale_p * moving_p,
+        scale_q=-pair.scale_q * moving_q,
         offset=moving_p - moving_q,
     )
 
@@ -102,8 +102,8 @@ def _classes(pair: _Pair, zp: Array, zq: Array) -> _Class:
     )
     difference, error = exact_difference(a, b)
     return _Class(
-        exp(a) * (1.0 + error_a) / pair.total_p,
-        exp(b) * (1.0 + error_b) / pair.total_q,
+        exp(a) * (1.0 + error_a) * pair.scale_p,
+        exp(b) * (1.0 + error_b) * pair.scale_q,
         difference + (error + (error_a - error_b)),
     )
 
@@ -165,12 +165,6 @@ def _js_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     return js_term(p, q, gap - pair.offset)
 
 
-def _slope_term(pair: _Pair, zp: Array, zq: Array) -> Array:
-    """½ q₀ log(q₀/m₀)."""
-    _, q, gap = _classes(pair, zp, zq)
-    return q * log_mixture_ratio(pair.offset - gap) / 2
-
-
 def _mixture_term_p(pair: _Pair, zp: Array, zq: Array) -> Array:
     """p·(ρ − ρ*) with ρ = log(p/m), ρ* at the maximum of p."""
     p, _, gap = _classes(pair, zp, zq)
@@ -191,10 +185,9 @@ class _JSResiduals(NamedTuple):
 
 def _js(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _JSResiduals]:
     pair = _pair(axes, zp, zq)
-    terms = (_js_term, _excess_term, _slope_term, _mixture_term_p, _mixture_term_q)
-    total, excess_sum, slope, mean_p, mean_q = class_sums(axes, terms, pair, zp, zq)
-    shift = _log1p_of_rounding(excess_sum)
-    value = jnp.maximum(total - shift * (slope - shift / 8), 0.0)
+    terms = (_js_term, _excess_term, _mixture_term_p, _mixture_term_q)
+    total, excess_sum, mean_p, mean_q = class_sums(axes, terms, pair, zp, zq)
+    value = jnp.maximum(total - jnp.square(excess_sum) / 8, 0.0)
     return value, _JSResiduals(pair, mean_p, mean_q)
 
 

@@ -98,8 +98,8 @@ def weighed(labels: Array, weights: Array) -> Array:
 
 def exact_weight(z: Array, m: Array) -> Array:
     """e^{−u} with the rounding of u = m − z made good: to an ulp or two even where u is large."""
-    u, error = exact_difference(m, finite_logits(z))
-    return exp(-u) * (1.0 - error)
+    below, error = exact_difference(finite_logits(z), m)
+    return exp(below) * (1.0 + error)
 
 
 def pull_to_labels(sums: RowSums, i: int, u: Array, p: Array, y: Array) -> Array:
