@@ -14,6 +14,7 @@ from jax.custom_derivatives import zero_from_primal
 
 from .._class_axes import across
 from .._math.dtypes import widen
+from .._rows.class_sums import apart
 from .._rows.row_function import value_and_residuals
 from .chunks import in_chunks
 from .heads import Classes, Head, Plan, Tokens, chunk_logits, logit_tangent, moving
@@ -101,7 +102,7 @@ def partials_of(
 ) -> tuple[tuple[Array, ...], ...]:
     """The partials of each value that has some."""
     data = (*zs, *here.data, *classes.data)
-    residuals = jax.lax.optimization_barrier(residuals)
+    residuals = apart(residuals)
     return plan.row.masked_partials(plan.axes, here.row_mask, residuals, *data)
 
 

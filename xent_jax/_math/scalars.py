@@ -1,5 +1,8 @@
 """Scalars relatively exact on both sides: softplus, the sigmoid, the entropy of a coin."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -18,17 +21,36 @@ def log_of(ratio: Array, less_one: Array) -> Array:
     return jnp.where(close, log1p(jnp.where(close, less_one, 0.0)), far)
 
 
+def log1p_of(x: Array) -> Array:
+    """log1p, with the two digits that XLA's lacks in float64 between −1/2 and −1/4."""
+    return log_of(1.0 + x, x) if x.dtype == jnp.float64 else log1p(x)
+
+
+@jax.custom_jvp
 def softplus(x: Array) -> Array:
-    """log(1 + e^x), relatively exact on both sides, and differentiable at 0."""
-    above, below = jnp.where(x > 0, x, 0.0), jnp.where(x > 0, 0.0, x)
-    return jnp.where(x > 0, above + log1p(exp(-above)), log1p(exp(below)))
+    """log(1 + e^x), relatively exact on both sides."""
+    return jnp.maximum(x, 0.0) + log1p(exp(-jnp.abs(x)))
 
 
+@softplus.defjvp
+def _softplus_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # For x = 0, where max and |·| have no derivative.
+    (x,), (moving,) = primals, tangents
+    return softplus(x), sigmoid(x) * moving
+
+
+@jax.custom_jvp
 def sigmoid(x: Array) -> Array:
-    """1/(1 + e^{−x}), relatively exact on both sides, and differentiable at 0."""
-    above, below = jnp.where(x > 0, x, 0.0), jnp.where(x > 0, 0.0, x)
-    tail = exp(below)
-    return jnp.where(x > 0, 1.0 / (1.0 + exp(-above)), tail / (1.0 + tail))
+    """1/(1 + e^{−x}), relatively exact on both sides."""
+    tail = exp(-jnp.abs(x))
+    return jnp.where(x > 0, 1.0, tail) / (1.0 + tail)
+
+
+@sigmoid.defjvp
+def _sigmoid_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # For x = 0, as above.
+    (x,), (moving,) = primals, tangents
+    return sigmoid(x), sigmoid(x) * sigmoid(-x) * moving
 
 
 def binary_entropy(logit: Array) -> Array:

@@ -12,7 +12,7 @@ from jax import Array
 from .._class_axes import Axes
 from .._math.dtypes import largest, widen
 from .._math.elementary import exp, expm1, log1p
-from .._math.log_ratio import js_term, log_mixture_ratio, relative_entropy_term
+from .._math.log_ratio import js_term, log_mixture_ratios, relative_entropy_term
 from .._math.scalars import binary_entropy, sigmoid, softplus
 from .row_function import RowFunction
 
@@ -127,8 +127,8 @@ def _js_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Array, Array
     """∂JS/∂zp = ½ p(1 − p)·(log(p/m) − log((1 − p)/(1 − m))): two terms of opposite sign."""
     a, b = _finite(zp), _finite(zq)
     of_one, of_zero = _log_ratios(a, b)
-    by_p = log_mixture_ratio(of_one) - log_mixture_ratio(of_zero)
-    by_q = log_mixture_ratio(-of_one) - log_mixture_ratio(-of_zero)
+    (p_of_one, q_of_one), (p_of_zero, q_of_zero) = map(log_mixture_ratios, (of_one, of_zero))
+    by_p, by_q = p_of_one - p_of_zero, q_of_one - q_of_zero
     return sigmoid(a) * sigmoid(-a) * by_p / 2, sigmoid(b) * sigmoid(-b) * by_q / 2
 
 

@@ -1,24 +1,72 @@
-"""Several sums over the classes in one read of the data."""
+"""Several sums over the classes in one read of the data, and what keeps XLA:GPU from writing more.
+
+XLA:GPU writes out what two kernels share and it finds dear to compute twice, as large as the data.
+Behind barriers of their own the kernels share nothing: each computes all it needs, and those that
+read the same data become one. Other compilers share within one kernel and are left to it.
+"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax import Array, lax
 
-from .._class_axes import Axes, class_sum
+from .._class_axes import Axes, across, class_sum, local
+
+
+def apart(numbers: Any) -> Any:
+    """The same numbers, by which nothing is shared with kernels that use the given ones."""
+    barrier = lax.optimization_barrier
+    return lax.platform_dependent(numbers, cuda=barrier, rocm=barrier, default=lambda x: x)
 
 
 def class_sums(
     axes: Axes, terms: tuple[Callable[..., Array], ...], numbers: Any, *data: Array
 ) -> tuple[Array, ...]:
-    """Σ term(numbers, *data) over the classes, for each term; numbers per row.
+    """Σ term(numbers, *data) over the classes, for each term; numbers per row."""
+    sums = _local_sums(local(axes), terms, numbers, *data)
+    return tuple(lax.psum(x, across(axes)) for x in sums) if across(axes) else sums
 
-    XLA:GPU writes out what two sums share and finds dear to compute twice, as large as the data.
-    Behind barriers of their own the terms share nothing: it computes all of each in one kernel that
-    reads the data once. XLA:CPU removes the barriers, and then shares what they share.
-    """
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _local_sums(axes: Axes, terms: Any, numbers: Any, *data: Array) -> tuple[Array, ...]:
+    separate = partial(_separate_sums, axes, terms)
+    return lax.platform_dependent(
+        numbers,
+        *data,
+        cuda=separate,
+        rocm=separate,
+        tpu=partial(_one_reduction, axes, terms),
+        default=partial(_plain_sums, axes, terms),
+    )
+
+
+@_local_sums.defjvp
+def _local_sums_jvp(axes: Axes, terms: Any, primals: Any, tangents: Any) -> Any:
+    # A reduction of several arrays has no derivative.
+    moving = jax.jvp(partial(_plain_sums, axes, terms), primals, tangents)[1]
+    return _local_sums(axes, terms, *primals), moving
+
+
+def _plain_sums(axes: Axes, terms: Any, numbers: Any, *data: Array) -> tuple[Array, ...]:
+    return tuple(class_sum(term(numbers, *data), axes) for term in terms)
+
+
+def _separate_sums(axes: Axes, terms: Any, numbers: Any, *data: Array) -> tuple[Array, ...]:
     sums = []
     for term in terms:
         numbers = lax.optimization_barrier(numbers)
         sums.append(class_sum(term(numbers, *data), axes))
     return tuple(sums)
+
+
+def _one_reduction(axes: Axes, terms: Any, numbers: Any, *data: Array) -> tuple[Array, ...]:
+    values = tuple(term(numbers, *data) for term in terms)
+    zeros = tuple(jnp.zeros((), x.dtype) for x in values)
+
+    def add(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(x + y for x, y in zip(a, b, strict=True))
+
+    return tuple(lax.expand_dims(x, sorted(axes)) for x in lax.reduce(values, zeros, add, axes))

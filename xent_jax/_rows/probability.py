@@ -14,7 +14,7 @@ from jax import Array, lax
 from .._class_axes import Axes, class_sum
 from .._math.dtypes import smallest, widen
 from .._math.elementary import log
-from .._math.log_ratio import js_term, log_mixture_ratio, log_ratio, relative_entropy_term
+from .._math.log_ratio import js_term, log_mixture_ratios, log_ratio, relative_entropy_term
 from .row_function import RowFunction
 
 
@@ -29,14 +29,10 @@ def _lift_common(p: Array, q: Array) -> Array:
 
 
 def lifted_log_ratio(p: Array, q: Array, lifted_q: Array) -> Array:
-    """log(p/q), of the lifted p and q where one of them is 0.
-
-    There it is a constant to differentiation, whose slope would be inf − inf.
-    """
-    edge = (p == 0.0) | (q == 0.0)
-    at_edge = lax.stop_gradient(jnp.maximum(lift(p) / lifted_q, smallest(p)))
-    inside = log_ratio(jnp.where(edge, 1.0, p), jnp.where(edge, 1.0, q))
-    return jnp.where(edge, log(at_edge), inside)
+    """log(p/q), of the lifted p and q where one of them is 0; +∞ where the lifted q is 0."""
+    barred = lifted_q == 0.0
+    ratio = log_ratio(lift(p), jnp.where(barred, 1.0, lifted_q))
+    return jnp.where(barred, jnp.inf, ratio)
 
 
 def defined(x: Array, *data: Array) -> Array:
@@ -93,8 +89,8 @@ def _js(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
 def _js_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
     # For the edges p = 0 and q = 0, and the cancellation for p near q.
     p, q = widen(p), widen(q)
-    r = lifted_log_ratio(p, q, lift(q))
-    return defined(log_mixture_ratio(r) / 2, p, q), defined(log_mixture_ratio(-r) / 2, p, q)
+    by_p, by_q = log_mixture_ratios(lifted_log_ratio(p, q, lift(q)))
+    return defined(by_p / 2, p, q), defined(by_q / 2, p, q)
 
 
 # (axes, row_mask, p) or (axes, row_mask, p, q) → one number per row.

@@ -8,11 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from .._class_axes import Axes, class_sum
 from .._math.dtypes import largest, widen
+from .class_sums import apart
 from .cpu_blocks import in_blocks
 
 
@@ -21,7 +22,8 @@ class RowFunction:
     """A function (axes, row_mask, *data) → one number per row, with the class axes of size one.
 
     formula(axes, *data) → its value, and its residuals: numbers per row for the partials;
-    partials(axes, residuals, *data) → its derivatives by the first arguments, of their shapes.
+    partials(axes, residuals, *data) → its derivatives by the first arguments, of their shapes;
+    value(axes, *data) → its value alone, where that is less than the formula without its residuals.
 
     Several values from one pass: the value is a tuple, and so are the partials, one tuple for each
     value. Values and partials are both written so that nothing cancels; the derivative of the
@@ -35,6 +37,7 @@ class RowFunction:
 
     formula: Callable[..., tuple[Any, Any]]
     partials: Callable[..., Any]
+    value: Callable[..., Any] | None = None
 
     @classmethod
     def of_wide(
@@ -50,6 +53,12 @@ class RowFunction:
         """The formula, its values masked."""
         values, residuals = self.formula(axes, *data)
         return jax.tree.map(partial(apply_mask, row_mask), values), residuals
+
+    def masked_value(self, axes: Axes, row_mask: Array | None, *data: Array) -> Any:
+        """The values alone, masked."""
+        if self.value is None:
+            return self.masked(axes, row_mask, *data)[0]
+        return jax.tree.map(partial(apply_mask, row_mask), self.value(axes, *data))
 
     def masked_partials(
         self, axes: Axes, row_mask: Array | None, residuals: Any, *data: Array
@@ -81,7 +90,7 @@ def apply_mask(row_mask: Array | None, x: Array) -> Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _value(row: RowFunction, axes: Axes, row_mask: Array | None, *data: Array) -> Any:
-    return value_and_residuals(row, axes, row_mask, *data)[0]
+    return in_blocks(row.masked_value, axes, row_mask, *data)
 
 
 @partial(_value.defjvp, symbolic_zeros=True)
@@ -139,14 +148,13 @@ def _tangents(
 
 
 def _apart(residuals: Any, data: list[Array]) -> tuple[Any, list[Array]]:
-    """The same, so that the partials share nothing with the formula that XLA would write out.
+    """The same, so that on a GPU the partials share nothing with the formula.
 
-    Residuals go behind a barrier; where there are none, a 0 from behind a barrier is added to the
-    data, which XLA does not know to be one.
+    Where there are no residuals a 0 that XLA does not know to be one is added to the data.
     """
     if jax.tree.leaves(residuals):
-        return lax.optimization_barrier(residuals), data
-    zero = lax.optimization_barrier(jnp.zeros((), jnp.float32))
+        return apart(residuals), data
+    zero = apart(jnp.zeros((), jnp.float32))
     return residuals, [
         x + zero.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in data
     ]

@@ -9,8 +9,8 @@ larger than that. The second read takes r₀ = δ − λ₀, q₀ = p·e^{−r�
     Φ = Σ p·φ(r₀),                      φ(x) = e^{−x} − 1 + x ≥ 0,
 
 each with its digits. Then D = Σ p r = Φ − X + L = Φ − φ(−L) exactly, in which ε counts squared.
-Jensen–Shannon has slope of its own size by log q₀, and curvature ¼ near p = q. With Σ m r₀ = −X up to
-Σ m r₀³/12 it is J(p, q) = J(p, q₀) − X²/8: what is left out is of the relative size of ε.
+Jensen–Shannon has a slope of its own size by log q₀, and curvature ¼ near p = q. With Σ m r₀ = −X
+up to Σ m r₀³/12 it is J(p, q) = J(p, q₀) − X²/8: what is left out is of the relative size of ε.
 """
 
 from functools import partial
@@ -24,7 +24,7 @@ from .._class_axes import Axes, class_sum
 from .._math.elementary import exp, expm1, log1p
 from .._math.exact import exact_difference
 from .._math.log_ratio import excess, js_term, relative_entropy_term
-from .._math.scalars import log_of, softplus
+from .._math.scalars import log1p_of, sigmoid, softplus
 from .._math.series import phi
 from .class_sums import class_sums
 from .row_function import RowFunction
@@ -39,8 +39,8 @@ class _Pair(NamedTuple):
     scale_p: Array
     scale_q: Array
     offset: Array
-    top_p: Array
-    top_q: Array
+    top_p: Array | None  # for the partials alone
+    top_q: Array | None
 
 
 class _Class(NamedTuple):
@@ -49,6 +49,13 @@ class _Class(NamedTuple):
     p: Array
     q: Array
     gap: Array
+
+
+def _pair_alone(axes: Axes, zp: Array, zq: Array) -> _Pair:
+    """What the value needs."""
+    of_p, of_q = row_sums(axes, Logits(zp), Logits(zq))
+    offset = log1p(of_p.rest) - log1p(of_q.rest)
+    return _Pair(of_p.maximum, of_q.maximum, 1.0 / of_p.total, 1.0 / of_q.total, offset, None, None)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -138,9 +145,18 @@ def _kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _KLResiduals]:
     terms = (_phi_term, _excess_term, _gap_term)
     total, excess_sum, mean_gap = class_sums(axes, terms, pair, zp, zq)
     shift = _log1p_of_rounding(excess_sum)
+    return _kl_of_sums(total, shift), _KLResiduals(pair, shift, mean_gap)
+
+
+def _kl_value(axes: Axes, zp: Array, zq: Array) -> Array:
+    pair = _pair_alone(axes, zp, zq)
+    total, excess_sum = class_sums(axes, (_phi_term, _excess_term), pair, zp, zq)
+    return _kl_of_sums(total, _log1p_of_rounding(excess_sum))
+
+
+def _kl_of_sums(total: Array, shift: Array) -> Array:
     # Below the square of what λ₀ was rounded by, Φ and φ(−L) agree but for their own rounding.
-    value = jnp.maximum(total - phi(-shift), 0.0)
-    return value, _KLResiduals(pair, shift, mean_gap)
+    return jnp.maximum(total - phi(-shift), 0.0)
 
 
 def _log1p_of_rounding(x: Array) -> Array:
@@ -157,7 +173,7 @@ def _kl_partials(axes: Axes, residuals: _KLResiduals, zp: Array, zq: Array) -> t
 
 
 # (axes, row_mask, zp, zq) → D(softmax zp ‖ softmax zq).
-kl = RowFunction(_kl, _kl_partials)
+kl = RowFunction(_kl, _kl_partials, _kl_value)
 
 
 def _js_term(pair: _Pair, zp: Array, zq: Array) -> Array:
@@ -187,8 +203,16 @@ def _js(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _JSResiduals]:
     pair = _pair(axes, zp, zq)
     terms = (_js_term, _excess_term, _mixture_term_p, _mixture_term_q)
     total, excess_sum, mean_p, mean_q = class_sums(axes, terms, pair, zp, zq)
-    value = jnp.maximum(total - jnp.square(excess_sum) / 8, 0.0)
-    return value, _JSResiduals(pair, mean_p, mean_q)
+    return _js_of_sums(total, excess_sum), _JSResiduals(pair, mean_p, mean_q)
+
+
+def _js_value(axes: Axes, zp: Array, zq: Array) -> Array:
+    pair = _pair_alone(axes, zp, zq)
+    return _js_of_sums(*class_sums(axes, (_js_term, _excess_term), pair, zp, zq))
+
+
+def _js_of_sums(total: Array, excess_sum: Array) -> Array:
+    return jnp.maximum(total - jnp.square(excess_sum) / 8, 0.0)
 
 
 def _js_partials(axes: Axes, residuals: _JSResiduals, zp: Array, zq: Array) -> tuple[Array, Array]:
@@ -201,7 +225,7 @@ def _js_partials(axes: Axes, residuals: _JSResiduals, zp: Array, zq: Array) -> t
 
 
 # (axes, row_mask, zp, zq) → the Jensen–Shannon divergence of two softmaxes.
-js = RowFunction(_js, _js_partials)
+js = RowFunction(_js, _js_partials, _js_value)
 
 
 def _mixture_ratio_change(gap: Array, top: Array, offset: Array) -> Array:
@@ -210,6 +234,6 @@ def _mixture_ratio_change(gap: Array, top: Array, offset: Array) -> Array:
     Near r* it is −log1p(σ(−r*)·expm1(r* − r)); further off the two terms differ by a factor.
     """
     change = jnp.clip(gap - top, -1.0, 1.0)
-    near = exp(-softplus(top - offset)) * expm1(-change)
+    near = sigmoid(offset - top) * expm1(-change)
     far = softplus(offset - top) - softplus(offset - gap)
-    return jnp.where(jnp.abs(change) < 1.0, -log_of(1.0 + near, near), far)
+    return jnp.where(jnp.abs(change) < 1.0, -log1p_of(near), far)
