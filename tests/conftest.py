@@ -18,11 +18,18 @@ hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, m
 hypothesis.settings.load_profile("tests")
 
 
-@pytest.fixture(scope="module")
-def one_cpu_device():
-    """The programs of a process with a single CPU device, which work in blocks of rows."""
+@pytest.fixture(scope="module", autouse=True)
+def cpu_devices(request):
+    """Programs are those of a process with a single CPU device, as most users have it.
+
+    A module of tests across devices says SEVERAL_DEVICES = True.
+    """
+    several = getattr(request.module, "SEVERAL_DEVICES", False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu_blocks, "has_one_cpu_device", lambda: True)
-        jax.clear_caches()
+        if several:
+            jax.clear_caches()
+        else:
+            patch.setattr(cpu_blocks, "has_one_cpu_device", lambda: True)
         yield
-    jax.clear_caches()
+    if several:
+        jax.clear_caches()

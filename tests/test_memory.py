@@ -9,8 +9,6 @@ import xent_jax
 
 from .cases import FUNCTIONS, LOSSES
 
-pytestmark = pytest.mark.usefixtures("one_cpu_device")
-
 ROWS, CLASSES = 8192, 4096  # compiled for, never computed
 DENSE = ROWS * CLASSES * 4
 # Of the losses one value of the parameter each.

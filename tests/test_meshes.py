@@ -18,6 +18,8 @@ import xent_jax
 from .calls import CALLS, ONE_EACH, value_and_gradients
 from .cases import QUICK
 
+SEVERAL_DEVICES = True
+
 AUTO, EXPLICIT = AxisType.Auto, AxisType.Explicit
 BLOCKS = 2 * 2**18  # entries of an input, from which a single CPU device works in row blocks
 

@@ -12,6 +12,8 @@ from jax.sharding import PartitionSpec as P
 
 import xent_jax
 
+SEVERAL_DEVICES = True
+
 TOKENS, FEATURES, CLASSES, CHUNK = 32, 16, 64, 8
 KEPT = np.arange(CLASSES) < 60
 

@@ -96,8 +96,9 @@ def merge(a: RowSums, b: RowSums) -> RowSums:
     lower_total = 1.0 + lower(a.rest, b.rest)
     spread = index = beside = None
     if a.spread is not None and b.spread is not None:
-        lower_spread = lower(a.spread, b.spread) + d * lower_total
-        spread = upper(a.spread, b.spread) + shrink * lower_spread
+        # e^{−d}·d first: where it is 0, d times the total may be too large a number.
+        grown = shrink * lower(a.spread, b.spread) + (shrink * d) * lower_total
+        spread = upper(a.spread, b.spread) + grown
     if a.index is not None and b.index is not None:
         index = jnp.where(tie, jnp.minimum(a.index, b.index), upper(a.index, b.index))
     if a.beside is not None and b.beside is not None:
@@ -171,11 +172,14 @@ def _row_sums_jvp(axes: Axes, spread: bool, index: bool, primals: Any, tangents:
 
 
 def _finite(row: Logits) -> Logits:
-    beside = None if row.beside is None else lax.stop_gradient(finite_logits(row.beside))
+    """Finite and wide; alike in shape and in type, as the branches of a platform are to be."""
     z = finite_logits(row.z)
-    # Alike in shape and in type, as the branches of a platform are to be.
-    labels = tuple(vary_like(jnp.broadcast_to(y.astype(z.dtype), z.shape), z) for y in row.labels)
-    return Logits(z, labels, beside)
+    beside = () if row.beside is None else (lax.stop_gradient(finite_logits(row.beside)),)
+    others = (*(y.astype(z.dtype) for y in row.labels), *beside)
+    shape = jnp.broadcast_shapes(z.shape, *(x.shape for x in others))
+    z, *others = (vary_like(jnp.broadcast_to(x, shape), z, *others) for x in (z, *others))
+    count = len(row.labels)
+    return Logits(z, tuple(others[:count]), others[count] if beside else None)
 
 
 def _defined(sums: RowSums) -> RowSums:
@@ -285,7 +289,7 @@ def _over_shards(axes: Axes, row: Logits, part: RowSums) -> RowSums:
     first = shard == -lax.pmax(jnp.where(top, -shard, -lax.axis_size(names)), names)
     spread = index = beside = None
     if part.spread is not None:
-        spread = lax.psum(shrink * (part.spread + d * total), names)
+        spread = lax.psum(shrink * part.spread + (shrink * d) * total, names)
     if part.index is not None:
         here = part.index + shard * local_count(row.z, axes)
         index = -lax.pmax(jnp.where(top, -here, -_NO_INDEX), names)

@@ -1,0 +1,68 @@
+"""Row functions in blocks, as a process with a single CPU device computes them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import xent_jax
+from xent_jax._rows import cpu_blocks
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """So that a few hundred entries are several blocks, the last one ragged."""
+    monkeypatch.setattr(cpu_blocks, "_BLOCK", 64)
+    jax.clear_caches()
+
+
+ROWS, CLASSES = 37, 11
+RNG = np.random.default_rng(0)
+Z, Y = RNG.normal(size=(2, ROWS, CLASSES)).astype(np.float32)
+PROBS = np.asarray(jax.nn.softmax(Y))
+IDS = RNG.integers(0, CLASSES, ROWS).astype(np.int32)
+
+CALLS = {
+    "entropy": (xent_jax.entropy, (PROBS,)),
+    "kl": (xent_jax.kl_divergence, (np.asarray(jax.nn.softmax(Z)), PROBS)),
+    "softmax entropy": (xent_jax.softmax_entropy, (Z,)),
+    "softmax kl": (xent_jax.softmax_kl_divergence, (Z, Y)),
+    "ids": (lambda z: xent_jax.softmax_cross_entropy(z, IDS, label_smoothing=0.1), (Z,)),
+    "focal": (lambda z: xent_jax.softmax_focal_loss(z, IDS), (Z,)),
+    "soft": (xent_jax.softmax_cross_entropy, (Z, PROBS)),
+}
+
+
+def value_and_gradients(f, arguments):
+    value, pull = jax.vjp(f, *arguments)
+    return value, *pull(jnp.linspace(0.5, 1.5, value.size).reshape(value.shape))
+
+
+def is_blocked(f, *arguments):
+    return "while" in jax.jit(f).lower(*arguments).compile().as_text()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_blocks_are_the_whole(name, monkeypatch):
+    f, arguments = CALLS[name]
+    assert is_blocked(f, *arguments)
+    got = jax.jit(lambda *x: value_and_gradients(f, x))(*arguments)
+    monkeypatch.setattr(cpu_blocks, "has_one_cpu_device", lambda: False)
+    jax.clear_caches()
+    assert not is_blocked(f, *arguments)
+    want = jax.jit(lambda *x: value_and_gradients(f, x))(*arguments)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, 1e-6, 1e-7)
+
+
+@pytest.mark.parametrize("in_axes", [(0, None), (None, 0), (0, 0)])
+def test_vmap_adds_rows_to_the_blocks(in_axes):
+    z, y = (np.stack([x, x[::-1], 2 * x]) if a == 0 else x for x, a in zip((Z, Y), in_axes))
+    f = xent_jax.softmax_kl_divergence
+    batched = jax.vmap(lambda *x: value_and_gradients(f, x), in_axes)
+    assert is_blocked(batched, z, y)
+    got = jax.jit(batched)(z, y)
+    for i in range(3):
+        row = [x[i] if a == 0 else x for x, a in zip((z, y), in_axes)]
+        for a, b in zip(got, value_and_gradients(f, row), strict=True):
+            np.testing.assert_allclose(a[i], b, 1e-6, 1e-7)
