@@ -66,7 +66,6 @@ def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
         call: Any = checked(jitted)
         for name in ("lower", "trace", "eval_shape"):
             setattr(call, name, checked(getattr(jitted, name)))
-        call.clear_cache = jitted.clear_cache
         return call
 
     return wrap

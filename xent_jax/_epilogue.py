@@ -4,7 +4,6 @@ Ordinary functions of numbers per row, of the dense and of the linear row alike.
 by themselves, and every parameter may be traced.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +37,7 @@ def loss_of_row(
     if alpha is not None:
         loss = _scaled(1.0 - alpha, loss) + _scaled(alpha / count, numbers["under_share"])
     if z_loss is not None:
-        loss = loss + z_loss * _square(numbers["logsumexp"])
+        loss = loss + _penalty(z_loss, numbers["logsumexp"])
     return apply_mask(row_mask, loss)
 
 
@@ -57,13 +56,15 @@ def _scaled_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 @jax.custom_jvp
-def _square(x: Array) -> Array:
-    return x * x
+def _penalty(amount: Array, x: Array) -> Array:
+    """amount·x²."""
+    return amount * (x * x)
 
 
-@_square.defjvp
-def _square_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+@_penalty.defjvp
+def _penalty_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # Finite, so that a class of probability 0 has slope 0 beside a logit of +inf.
-    (x,), (moving,) = primals, tangents
-    limit = math.sqrt(largest(x))
-    return _square(x), 2.0 * jnp.clip(x, -limit, limit) * moving
+    (amount, x), (moving_amount, moving_x) = primals, tangents
+    limit = largest(x)
+    by_x = jnp.clip(2.0 * amount * x, -limit, limit)
+    return _penalty(amount, x), jnp.clip(x * x, 0.0, limit) * moving_amount + by_x * moving_x

@@ -165,8 +165,8 @@ class _TokenLoss:
         alpha = amounts.pop(0) if self.smoothing else None
         count = amounts.pop(0) if self.smoothing else 1.0
         z_loss = amounts.pop(0) if self.z_loss else None
-        numbers = dict(zip(self.names, values, strict=True))
-        return loss_of_row(numbers, row_mask, self.f, of_f, *of_loss, alpha, count, z_loss)
+        numbers, (weight,) = dict(zip(self.names, values, strict=True)), of_loss
+        return loss_of_row(numbers, row_mask, self.f, of_f, weight, alpha, count, z_loss)
 
 
 def _label_probs(

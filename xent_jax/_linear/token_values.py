@@ -99,7 +99,7 @@ def values_and_residuals(
 
 def partials_of(
     plan: Plan, residuals: Any, zs: Any, here: Tokens, classes: Classes
-) -> tuple[tuple[Array, ...], ...]:
+) -> tuple[tuple[Array | None, ...], ...]:
     """The partials of each value that has some."""
     data = (*zs, *here.data, *classes.data)
     residuals = apart(residuals)

@@ -114,7 +114,8 @@ def generalized(cost: Array, q: Array) -> Array:
 def slope(f: CostFunction, cost: Array, *parameter: Array) -> tuple[Array, ...]:
     """The derivatives of f by the cost and by its parameter, elementwise."""
     places = range(1 + len(parameter))
-    data = (cost, *(jnp.broadcast_to(x, cost.shape) for x in parameter))
+    shape = jnp.broadcast_shapes(cost.shape, *(x.shape for x in parameter))
+    data = tuple(jnp.broadcast_to(x, shape) for x in (cost, *parameter))
 
     def along(i: int) -> Array:
         directions = tuple(jnp.full_like(x, float(i == j)) for j, x in enumerate(data))

@@ -69,4 +69,5 @@ def _one_reduction(axes: Axes, terms: Any, numbers: Any, *data: Array) -> tuple[
     def add(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
         return tuple(x + y for x, y in zip(a, b, strict=True))
 
-    return tuple(lax.expand_dims(x, sorted(axes)) for x in lax.reduce(values, zeros, add, axes))
+    inner = sorted(local(axes))
+    return tuple(lax.expand_dims(x, inner) for x in lax.reduce(values, zeros, add, inner))

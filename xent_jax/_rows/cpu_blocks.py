@@ -21,6 +21,8 @@ from .._class_axes import Axes, across, is_sharded, local
 
 # Entries of all inputs in a block: with what a formula writes, a few MiB, as caches hold.
 _BLOCK = 1 << 18
+# In a loop XLA:CPU adds up a row by itself one entry after the other, which loses digits.
+_FEWEST = 2
 
 
 def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array | None) -> Any:
@@ -38,7 +40,9 @@ def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array | None) -> Any:
         along, shape = _longest(arrays, axes), _shape(arrays)
         if along is None or _is_small(shape) or is_sharded(*arrays):
             return f(axes, *data)
-        rows = max(1, _BLOCK * shape[along] // sum(x.size for x in arrays))
+        rows = max(_FEWEST, _BLOCK * shape[along] // sum(x.size for x in arrays))
+        if shape[along] <= rows:
+            return f(axes, *data)
         return lax.platform_dependent(
             *data, cpu=lambda *x: _map(f, axes, along, rows, x), default=lambda *x: f(axes, *x)
         )
@@ -98,7 +102,7 @@ def _map(f: Callable[..., Any], axes: Axes, along: int, rows: int, data: Any) ->
         return f(axes, *jax.tree.map(part, data))
 
     def join(x: Array) -> Array:
-        if x.shape[along + 1] == 1 and rows != 1:  # shared by the rows
+        if x.shape[along + 1] == 1:  # shared by the rows
             return x[0]
         whole = jnp.moveaxis(x[:-1], 0, along).reshape(
             *x.shape[1 : along + 1], (len(starts) - 1) * rows, *x.shape[along + 2 :]

@@ -131,7 +131,7 @@ def _tangents(
     leaves, structure = jax.tree.flatten(values)
 
     @partial(jax.checkpoint, prevent_cse=False)
-    def pairing(primals: Any, residuals: Any, moving: tuple[Array, ...]) -> list[Array]:
+    def pairing(primals: Any, residuals: Any, moving: tuple[Array, ...]) -> list[Array | None]:
         row_mask, *data = primals
         residuals, data = _apart(residuals, data)
         partials = row.masked_partials(axes, row_mask, residuals, *data)

@@ -202,8 +202,9 @@ def _one_read(
     def merge_all(a: tuple[RowSums, ...], b: tuple[RowSums, ...]) -> tuple[RowSums, ...]:
         return tuple(map(merge, a, b))
 
-    sums = lax.reduce(entries, empty, merge_all, axes)
-    return jax.tree.map(lambda x: lax.expand_dims(x, sorted(axes)), sums)
+    inner = sorted(local(axes))
+    sums = lax.reduce(entries, empty, merge_all, inner)
+    return jax.tree.map(lambda x: lax.expand_dims(x, inner), sums)
 
 
 def _entry(axes: Axes, row: Logits, spread: bool, index: bool) -> RowSums:
