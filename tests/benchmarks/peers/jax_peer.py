@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.nn import log_sigmoid, log_softmax
-from jax.scipy.special import entr, rel_entr, xlogy
+from jax.scipy.special import entr, kl_div, rel_entr, xlogy
 
 from .peer import Peer
 
@@ -21,6 +21,12 @@ def _softmax_entropy(z: Array) -> Array:
 def _softmax_kl(z: Array, zq: Array) -> Array:
     log_p = log_softmax(z)
     return jnp.sum(jnp.exp(log_p) * (log_p - log_softmax(zq)), -1)
+
+
+def _kl(p: Array, q: Array) -> Array:
+    """From JAX 0.12 on `kl_div` is exact for p near q; before, it adds roundings to `rel_entr`."""
+    exact = tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 12)
+    return jnp.sum((kl_div if exact else rel_entr)(p, q), -1)
 
 
 def _js(p: Array, q: Array) -> Array:
@@ -62,7 +68,7 @@ PEER = Peer(
         "softmax_js_divergence": lambda z, zq: _js(jax.nn.softmax(z), jax.nn.softmax(zq)),
         "entropy": lambda p: jnp.sum(entr(p), -1),
         "cross_entropy": lambda p, q: -jnp.sum(xlogy(p, q), -1),
-        "kl_divergence": lambda p, q: jnp.sum(rel_entr(p, q), -1),
+        "kl_divergence": _kl,
         "js_divergence": _js,
         "sigmoid_cross_entropy": lambda z, y: -y * log_sigmoid(z) - (1 - y) * log_sigmoid(-z),
         "sigmoid_entropy": _sigmoid_entropy,
