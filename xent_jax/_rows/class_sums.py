@@ -2,7 +2,8 @@
 
 XLA:GPU writes out what two kernels share and it finds dear to compute twice, as large as the data.
 Behind barriers of their own the kernels share nothing: each computes all it needs, and those that
-read the same data become one. Other compilers share within one kernel and are left to it.
+read the same data become one. XLA:CPU removes the barriers, and shares within a block; a TPU's compiler
+shares within one kernel, and is left to it.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,7 @@ from .._class_axes import Axes, across, class_sum, local
 
 def apart(numbers: Any) -> Any:
     """The same numbers, by which nothing is shared with kernels that use the given ones."""
-    barrier = lax.optimization_barrier
-    return lax.platform_dependent(numbers, cuda=barrier, rocm=barrier, default=lambda x: x)
+    return lax.platform_dependent(numbers, tpu=lambda x: x, default=lax.optimization_barrier)
 
 
 def class_sums(
@@ -32,14 +32,11 @@ def class_sums(
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _local_sums(axes: Axes, terms: Any, numbers: Any, *data: Array) -> tuple[Array, ...]:
-    separate = partial(_separate_sums, axes, terms)
     return lax.platform_dependent(
         numbers,
         *data,
-        cuda=separate,
-        rocm=separate,
         tpu=partial(_one_reduction, axes, terms),
-        default=partial(_plain_sums, axes, terms),
+        default=partial(_separate_sums, axes, terms),
     )
 
 
