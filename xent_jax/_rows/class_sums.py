@@ -17,9 +17,16 @@ from jax import Array, lax
 from .._class_axes import Axes, across, class_sum, local
 
 
+@jax.custom_jvp
 def apart(numbers: Any) -> Any:
     """The same numbers, by which nothing is shared with kernels that use the given ones."""
     return lax.platform_dependent(numbers, tpu=lambda x: x, default=lax.optimization_barrier)
+
+
+@apart.defjvp
+def _apart_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    # JAX 0.12 cannot transpose a barrier of which some operands alone are linear.
+    return apart(*primals), tangents[0]
 
 
 def class_sums(
