@@ -25,8 +25,18 @@ def across(axes: Axes) -> tuple[str, ...]:
 
 def class_sum(x: Array, axes: Axes) -> Array:
     """The sum over the class axes."""
-    total = jnp.sum(x, axis=local(axes), keepdims=True) if local(axes) else x
+    total = _local_sum(x, local(axes)) if local(axes) else x
     return lax.psum(total, across(axes)) if across(axes) else total
+
+
+def _local_sum(x: Array, axes: tuple[int, ...]) -> Array:
+    rows = [n for a, n in enumerate(x.shape) if a not in axes]
+    single = all(isinstance(n, int) and n == 1 for n in rows)
+    if rows and single and not is_sharded(x):
+        # XLA:CPU adds up a matrix of one row one entry after the other, which loses digits; a
+        # vector it does not.
+        return jnp.sum(x.reshape(-1)).reshape((1,) * x.ndim)
+    return jnp.sum(x, axis=axes, keepdims=True)
 
 
 def class_max(x: Array, axes: Axes) -> Array:

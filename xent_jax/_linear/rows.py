@@ -6,7 +6,7 @@ from functools import cache, reduce
 from typing import Any
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from .._class_axes import (
     Axes,
@@ -16,6 +16,7 @@ from .._class_axes import (
     is_sharded,
     local,
     take_class,
+    vary_like,
 )
 from .._math.costs import itself
 from .._math.dtypes import widen
@@ -85,10 +86,13 @@ def _of_few(row: RowFunction) -> RowFunction:
         axes: Axes, residuals: Any, z: Array, probs: Array, ids: Array, *of_classes: Array
     ) -> Any:
         found = row.partials(axes, residuals, z, _spread(axes, z, widen(probs), ids), *of_classes)
-        return tuple(
-            (by_z, None if by_labels is None else _collect(axes, z, by_labels, ids))
-            for by_z, by_labels, *_ in ((*of_value, None) for of_value in found)
-        )
+        several = found if isinstance(found[0], tuple) else (found,)
+
+        def placed(by_z: Array, by_labels: Array | None = None, *of_classes: Array | None) -> Any:
+            by_probs = None if by_labels is None else _collect(axes, z, by_labels, ids)
+            return by_z, by_probs, None, *of_classes
+
+        return tuple(placed(*of_value) for of_value in several)
 
     return RowFunction(formula, partials)
 
@@ -99,7 +103,10 @@ def _spread(axes: Axes, z: Array, probs: Array, ids: Array) -> Array:
         each = zip(jnp.split(probs, ids.shape[-1], -1), jnp.split(ids, ids.shape[-1], -1))
         parts = [jnp.where(is_class(y, z, axes), p, 0.0) for p, y in each]
         return reduce(operator.add, parts, jnp.zeros_like(z))
-    return jnp.zeros_like(z).at[_places(axes, z, ids)].add(probs, mode="drop")
+    rows = jnp.broadcast_shapes(z.shape[:-1], probs.shape[:-1], ids.shape[:-1])
+    empty = vary_like(jnp.zeros((*rows, z.shape[-1]), probs.dtype), z, probs, ids)
+    probs, ids = (jnp.broadcast_to(x, (*rows, x.shape[-1])) for x in (probs, ids))
+    return empty.at[_places(axes, empty, ids)].add(probs, mode="drop")
 
 
 def _collect(axes: Axes, z: Array, by_labels: Array, ids: Array) -> Array:
@@ -107,12 +114,15 @@ def _collect(axes: Axes, z: Array, by_labels: Array, ids: Array) -> Array:
     if is_sharded(z):
         each = jnp.split(ids, ids.shape[-1], -1)
         return jnp.concatenate([take_class(by_labels, y, axes) for y in each], -1)
-    return by_labels.at[_places(axes, z, ids)].get(mode="fill", fill_value=0.0)
+    ids = jnp.broadcast_to(ids, (*by_labels.shape[:-1], ids.shape[-1]))
+    return by_labels.at[_places(axes, by_labels, ids)].get(mode="fill", fill_value=0.0)
 
 
-def _places(axes: Axes, z: Array, ids: Array) -> tuple[Array, Array]:
-    """Where the ids stand in logits (tokens, classes); beyond their end if on another shard."""
+def _places(axes: Axes, z: Array, ids: Array) -> tuple[Array, ...]:
+    """Where the ids stand in logits (..., classes); beyond their end if on another shard."""
     if across(axes):
-        classes, ids = z.shape[1], ids - first_class(z, axes)
+        classes, ids = z.shape[-1], ids - first_class(z, axes)
         ids = jnp.where((ids >= 0) & (ids < classes), ids, classes)
-    return jnp.arange(z.shape[0], dtype=ids.dtype)[:, None], ids
+    rows = ids.ndim - 1
+    index = [lax.broadcasted_iota(ids.dtype, (*ids.shape[:-1], 1), a) for a in range(rows)]
+    return *index, ids

@@ -148,7 +148,7 @@ def _sum_and_gradients(
         of_rows = _of_tokens(want_tokens.data, slopes[len(zs) : first], here.data)
         new_classes = _added(of_classes, slopes[first:])
         by_data = [
-            jnp.where(left_out, 0.0, g) if want else None
+            _unless_undefined(left_out, g) if want else None
             for g, want in zip(by_data, want_tokens.of_loss, strict=True)
         ]
         new_parameters = [
@@ -196,8 +196,13 @@ def _slopes(left_out: Array, by_values: Any, partials: Any) -> list[Array | None
             if i < len(of_value) and of_value[i] is not None
         ]
         total = reduce(operator.add, terms) if terms else None
-        found.append(None if total is None else jnp.where(left_out, 0.0, total))
+        found.append(None if total is None else _unless_undefined(left_out, total))
     return found
+
+
+def _unless_undefined(left_out: Array, slope: Array) -> Array:
+    """The slope; 0 where weight 0 meets what is not finite: a finite one moves by its weight."""
+    return jnp.where(left_out & ~jnp.isfinite(slope), 0.0, slope)
 
 
 def _of_tokens(wanted: Any, slopes: list[Array | None], data: Any) -> list[Array | None]:

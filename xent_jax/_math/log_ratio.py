@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .dtypes import largest
+from .dtypes import smallest
 from .elementary import expm1, log1p
 from .scalars import sigmoid
 from .series import phi, taylor
@@ -19,8 +19,13 @@ def log_ratio(p: Array, q: Array) -> Array:
 
     The argument is never negative: relatively exact for p near q and far from it alike.
     """
-    distance = jnp.abs(p - q) / jnp.minimum(p, q)
-    return jnp.sign(p - q) * log1p(jnp.minimum(distance, largest(p)))
+    distance, lower = jnp.abs(p - q), jnp.minimum(p, q)
+    ratio = distance / lower
+    # A ratio beyond the largest number is scaled by the smallest first.
+    beyond = ratio == jnp.inf
+    scaled = jnp.where(beyond, distance * smallest(p) / lower - 1.0, ratio)
+    shift = jnp.where(beyond, -math.log(smallest(p)), 0.0)
+    return jnp.sign(p - q) * (log1p(scaled) + shift)
 
 
 @log_ratio.defjvp

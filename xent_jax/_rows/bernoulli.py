@@ -13,7 +13,7 @@ from .._class_axes import Axes
 from .._math.dtypes import largest, widen
 from .._math.elementary import exp, expm1, log1p
 from .._math.log_ratio import js_term, log_mixture_ratios, relative_entropy_term
-from .._math.scalars import binary_entropy, sigmoid, softplus
+from .._math.scalars import binary_entropy, log1p_of, sigmoid, softplus
 from .row_function import RowFunction
 
 
@@ -84,7 +84,7 @@ def _log_of_growth(low: Array, high: Array) -> Array:
     """
     distance = high - low
     near = log1p(sigmoid(-high) * expm1(jnp.minimum(distance, 1.0)))
-    unlikely = distance + log1p(sigmoid(high) * expm1(-distance))
+    unlikely = distance + log1p_of(sigmoid(high) * expm1(-distance))
     far = jnp.where(high <= 0.0, unlikely, softplus(-low) - softplus(-high))
     return jnp.where(distance <= 1.0, near, far)
 

@@ -2,8 +2,8 @@
 
 XLA:GPU writes out what two kernels share and it finds dear to compute twice, as large as the data.
 Behind barriers of their own the kernels share nothing: each computes all it needs, and those that
-read the same data become one. XLA:CPU removes the barriers, and shares within a block; a TPU's compiler
-shares within one kernel, and is left to it.
+read the same data become one. XLA:CPU removes the barriers, and shares within a block; the compiler
+of a TPU shares within one kernel, and is left to it.
 """
 
 from collections.abc import Callable

@@ -48,8 +48,8 @@ def under_labels(f: Callable[..., Array]) -> RowFunction:
         p = exact_weight(z, sums.maximum) / sums.total
         by_logits = pull_to_labels(sums, 0, u, p, y * by_cost)
         by_target = f(cost, *parameter)
-        by_weights = jnp.where(labels == 0.0, 0.0, labels * by_target)
-        return by_logits, widen(weights) * by_target, by_weights, *(y * g for g in by_parameter)
+        by_labels, by_weights = widen(weights) * by_target, labels * by_target
+        return by_logits, by_labels, by_weights, *(y * g for g in by_parameter)
 
     return RowFunction(formula, partials)
 

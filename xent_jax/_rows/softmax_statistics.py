@@ -78,9 +78,8 @@ def statistics(*names: str) -> RowFunction:
             found["at_label"] = (jnp.where(is_class(labels, z, axes), at_label, p),)
         if "under_labels" in names:
             i, y = present.index("under_labels"), weighed(labels, weights)
-            of_weight = jnp.where(labels == 0.0, 0.0, widen(labels) * cost)
             by_logits = pull_to_labels(sums, i, u, p, y)
-            found["under_labels"] = (by_logits, widen(weights) * cost, of_weight)
+            found["under_labels"] = (by_logits, widen(weights) * cost, widen(labels) * cost)
         if "under_share" in names:
             i, y = present.index("under_share"), widen(share)
             found["under_share"] = (pull_to_labels(sums, i, u, p, y), None, None, cost)
@@ -91,9 +90,9 @@ def statistics(*names: str) -> RowFunction:
 
 def weighed(labels: Array, weights: Array) -> Array:
     """w·y, NaN where a label is negative; a label 0 has no use for its weight, whatever it is."""
-    labels = widen(labels)
-    target = jnp.where(labels == 0.0, 0.0, widen(weights) * labels)
-    return jnp.where(labels < 0.0, jnp.nan, target)
+    labels, weights = widen(labels), widen(weights)
+    unused = (labels == 0.0) & ~jnp.isfinite(weights)
+    return jnp.where(labels < 0.0, jnp.nan, jnp.where(unused, 0.0, weights) * labels)
 
 
 def exact_weight(z: Array, m: Array) -> Array:
