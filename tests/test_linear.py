@@ -561,3 +561,70 @@ def test_errors_name_both_sides(case):
     with pytest.raises((TypeError, ValueError), match=message) as caught:
         call(*small())
     assert "linear_softmax" in str(caught.value)
+
+
+def few_labels(x, w, ids, probs, class_weights, gamma, smoothing, **options):
+    return xent_jax.linear_softmax_cross_entropy(
+        x, w, ids, label_probs=probs, class_weights=class_weights, focal_gamma=gamma,
+        label_smoothing=smoothing, chunk_size=3, **options,
+    )  # fmt: skip
+
+
+FEW = (
+    np.random.default_rng(1).normal(size=(4, 3)),
+    np.random.default_rng(2).normal(size=(3, 5)),
+    np.array([[0, 1], [1, 2], [3, 4], [4, 4]]),
+    abs(np.random.default_rng(3).normal(size=(4, 2))),
+    abs(np.random.default_rng(4).normal(size=5)),
+    2.0,
+    0.1,
+)
+
+
+@pytest.mark.parametrize("reduction", ["sum", None])
+def test_few_labels_move_with_weights_gamma_and_smoothing(reduction):
+    """Gradients by all that is shared by the tokens, in both modes, as those of the dense form."""
+    with jax.enable_x64(True):
+        x, w, ids, probs, *shared = map(jnp.asarray, FEW)
+        labels = jnp.zeros((4, 5)).at[jnp.arange(4)[:, None], ids].add(probs)
+
+        def ours(*shared):
+            return few_labels(x, w, ids, probs, *shared, reduction=reduction).sum()
+
+        def dense(weights, gamma, alpha):
+            return xent_jax.softmax_focal_loss(
+                x @ w, labels, class_weights=weights, gamma=gamma, label_smoothing=alpha
+            ).sum()
+
+        directions = (jnp.arange(5.0), jnp.asarray(0.7), jnp.asarray(-0.3))
+        for f in (ours, dense):
+            gradients = jax.grad(f, (0, 1, 2))(*shared)
+            found = (*gradients, jax.jvp(f, tuple(shared), directions)[1])
+            if f is ours:
+                got = found
+        for a, b in zip(got, found, strict=True):
+            np.testing.assert_allclose(a, b, 1e-10)
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_few_labels_under_vmap_of_one_argument(place):
+    with jax.enable_x64(True):
+        arguments = [jnp.asarray(x) for x in FEW]
+        plain = few_labels(*arguments)
+        arguments[place] = jnp.stack([arguments[place]] * 2)
+        axes = [0 if i == place else None for i in range(7)]
+        got = jax.vmap(few_labels, axes)(*arguments)
+    np.testing.assert_allclose(got, jnp.stack([plain] * 2), 1e-12)
+
+
+def test_a_token_of_weight_0_still_moves_by_its_weight():
+    """∂²/∂w∂weight is the gradient of that token's loss, in forward over reverse too."""
+    x, w = (jnp.asarray(a, jnp.float32) for a in FEW[:2])
+    ids = jnp.array([0, 1, 2, 4])
+
+    def total(w, weights):
+        return xent_jax.linear_softmax_cross_entropy(x, w, ids, weights=weights, reduction="sum")
+
+    weights, second = jnp.array([1.0, 0, 1, 1]), jnp.array([0.0, 1, 0, 0])
+    got = jax.jvp(lambda t: jax.grad(total)(w, t), (weights,), (second,))[1]
+    np.testing.assert_allclose(got, jax.grad(total)(w, second), 1e-5, 1e-6)

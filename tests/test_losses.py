@@ -518,3 +518,20 @@ def test_errors(call, error, message):
     with pytest.raises(error) as caught:
         call(jnp.zeros(3))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("loss", "given"), [(softmax_cross_entropy, {}), (softmax_focal_loss, {"gamma": 1.5})]
+)
+def test_mixed_second_derivatives_at_label_0(loss, given):
+    """∂²/∂z∂y in both orders, at labels that are 0 and at a class weight of 0."""
+    z, y, w = jnp.array([1.0, 0, -1]), jnp.array([1.0, 0, 0]), jnp.array([1.0, 0, 2])
+    f = functools.partial(loss, **given)
+    one = jax.jacfwd(jax.grad(f), 1)(z, y)
+    other = jax.jacrev(jax.grad(f, 1), 0)(z, y)
+    np.testing.assert_allclose(one, other.T, 1e-5, 1e-6)
+    assert np.all(np.abs(one[:, 1:]) > 1e-3)
+    g = lambda z, w: f(z, 0, class_weights=w, label_smoothing=0.3)  # noqa: E731
+    one = jax.jacfwd(jax.grad(g), 1)(z, w)
+    np.testing.assert_allclose(one, jax.jacrev(jax.grad(g, 1), 0)(z, w).T, 1e-5, 1e-6)
+    assert np.all(np.abs(one[:, 1]) > 1e-3)
