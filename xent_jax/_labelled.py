@@ -146,7 +146,8 @@ def class_ids(name: str, labels: Any, z: Array, axes: Axes) -> tuple[Array, Arra
     labels, ids = check.label_array(name, labels)
     if not ids:
         raise TypeError(
-            f"{name}: labels must be integer class ids, got {labels.dtype}; labels.astype(int)."
+            f"{name}: labels must be integer class ids, got {labels.dtype}; of a distribution take "
+            "jnp.argmax."
         )
     check.one_for_all_shards(name, across(axes), "labels", labels)
     check.id_shape(name, labels, z, local(axes))

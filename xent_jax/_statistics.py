@@ -51,7 +51,7 @@ def as_statistics(
     argmax = numbers["argmax"]
     if ids is None or valid is None:
         return SoftmaxStatistics(None, logsumexp, entropy, argmax, None)
-    log_prob = in_base(name, jnp.where(valid, -numbers["at_label"], jnp.nan), base)
+    log_prob = in_base(name, jnp.where(valid, 0.0 - numbers["at_label"], jnp.nan), base)
     defined = valid & ~jnp.isnan(numbers["logsumexp"])
     defined = defined if row_mask is None else defined & (row_mask != 0.0)
     return SoftmaxStatistics(log_prob, logsumexp, entropy, argmax, (argmax == ids) & defined)
