@@ -40,8 +40,14 @@ ROWS = [
 ]
 
 
+def named(function):
+    """The same in every process, as several of them want it."""
+    given = "".join(f" {k}={v}" for k, v in getattr(function, "keywords", {}).items())
+    return getattr(function, "func", function).__name__ + given
+
+
 def each(functions):
-    return pytest.mark.parametrize("function", functions, ids=str)
+    return pytest.mark.parametrize("function", functions, ids=named)
 
 
 def exact(function, counts):

@@ -732,7 +732,7 @@ def vmapped(function):
     return jax.vmap(functools.partial(function, axis=(1, 0)), in_axes=1)
 
 
-@pytest.mark.parametrize("name", [*ALL, *JOINT], ids=str)
+@pytest.mark.parametrize("name", [*ALL, *JOINT], ids=lambda f: getattr(f, "__name__", str(f)))
 def test_slopes_at_0_are_those_of_the_smallest_normal_number(name):
     results = []
     for least in (0, np.finfo(np.float32).tiny):

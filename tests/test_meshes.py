@@ -278,7 +278,7 @@ def test_however_the_data_are_split(name, split, kind):
     assert all(kind == "all-reduce" or size <= 8 * count for kind, size in found), found
     assert max((size for _, size in found), default=0) <= 8 * count, found
     assert sum(size for _, size in found) <= 32 * count, found
-    assert found
+    assert found or classes is None
 
 
 def test_a_gradient_is_split_as_its_logits():

@@ -9,6 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.sharding import AxisType
 
 Axes = tuple[int | str, ...]
 
@@ -110,6 +111,12 @@ _IN = "promise_in_bounds"
 def is_sharded(*data: Array) -> bool:
     """Whether the type of an input names mesh axes, as under an explicit mesh."""
     return any(name is not None for x in data for name in jax.typeof(x).sharding.spec)
+
+
+def in_explicit_mesh(*data: Array) -> bool:
+    """Whether there is an explicit mesh: under vmap a type does not name the axis it splits."""
+    kinds = (jax.typeof(x).sharding.mesh.axis_types for x in data)
+    return any(kind == AxisType.Explicit for axis_types in kinds for kind in axis_types or ())
 
 
 def varying(x: Array) -> frozenset[str]:

@@ -14,7 +14,7 @@ from ._class_axes import (
     class_count,
     class_sum,
     first_class,
-    is_sharded,
+    in_explicit_mesh,
     local,
     over_classes,
 )
@@ -129,7 +129,7 @@ def class_weight_array(name: str, class_weights: Any, logits: Any, axes: Axes) -
 
 def weight_of(weights: Array, ids: Array, logits: Any, axes: Axes) -> Array:
     """The weight of each row's class, of the shape of the ids."""
-    if is_sharded(logits, weights, ids):  # where a gather may be refused
+    if in_explicit_mesh(weights, ids):  # where a gather may be refused
         index, laid = (over_classes(x, logits, axes) for x in (jnp.arange(weights.size), weights))
         every = laid + jnp.zeros_like(ids, weights.dtype)
         return class_sum(jnp.where(ids == index, every, 0.0), axes)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from . import _checks as check
 from ._call import PythonNumber, compiled
-from ._class_axes import is_sharded
+from ._class_axes import in_explicit_mesh
 from ._math.dtypes import match_precision, widen
 
 
@@ -68,7 +68,7 @@ def class_frequencies(
 def _count(ids: Array, num_classes: int, weights: Array) -> Array:
     """(K,), the weights of each class added up."""
     zero = jnp.zeros((), weights.dtype)
-    if is_sharded(ids, weights):
+    if in_explicit_mesh(ids, weights):
         # JAX refuses to scatter by indices that are split over devices.
         classes = lax.broadcasted_iota(ids.dtype, (1,) * ids.ndim + (num_classes,), ids.ndim)
         hits = jnp.where(ids[..., None] == classes, weights[..., None], zero)
