@@ -2,9 +2,6 @@
 
 from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -13,9 +10,8 @@ from . import _checks as check
 from ._call import compiled
 from ._labelled import labelled
 from ._math.costs import focal, generalized, poly
-from ._math.dtypes import compute_dtype, largest, widen
-from ._math.scalars import softplus
-from ._rows.row_function import apply_mask
+from ._math.dtypes import compute_dtype
+from ._rows import bernoulli as bernoulli_rows
 from .sigmoid import finish_elements, labelled_elements
 
 _OPTIONS = ("axis", "base", "keepdims", "axis_name", "ignore_index")
@@ -142,23 +138,9 @@ def sigmoid_focal_loss(
     if alpha is not None:
         one = check.number(name, "alpha", alpha, 0.0, 1.0).astype(dtype)
         zero = 1.0 - one
-    # The gradient of an element that is left out must not look at it: 0·NaN is NaN.
-    z = jnp.where(element_mask == 0.0, jnp.zeros((), z.dtype), z)
-    value = apply_mask(element_mask, _binary_focal(z, y, power, one, zero))
+    one, zero = (x.reshape((1,) * z.ndim) for x in (one, zero))
+    value = bernoulli_rows.focal((), element_mask, z, y, power, one, zero)
     return finish_elements(name, value, kept, base)
-
-
-@partial(jax.checkpoint, prevent_cse=False)
-def _binary_focal(z: Array, y: Array, gamma: Array, one: Array, zero: Array) -> Array:
-    """Every factor is positive, so that plain differentiation cancels nothing either."""
-    z, y = widen(z), widen(y)
-
-    def term(share: Array, weight: Array, cost: Array) -> Array:
-        share = weight * share
-        cost = jnp.where(share == 0.0, jnp.minimum(cost, largest(cost)), cost)  # 0·inf is 0
-        return share * focal(cost, gamma)
-
-    return term(y, one, softplus(-z)) + term(1.0 - y, zero, softplus(z))
 
 
 @compiled(*_OPTIONS)

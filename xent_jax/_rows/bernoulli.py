@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from .._class_axes import Axes
+from .._math.costs import focal as focal_of
+from .._math.costs import slope
 from .._math.dtypes import largest, widen
 from .._math.elementary import exp, expm1, log1p
 from .._math.log_ratio import js_term, log_mixture_ratios, relative_entropy_term
@@ -132,8 +134,44 @@ def _js_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Array, Array
     return sigmoid(a) * sigmoid(-a) * by_p / 2, sigmoid(b) * sigmoid(-b) * by_q / 2
 
 
+def _focal_terms(
+    z: Array, y: Array, one: Array, zero: Array
+) -> tuple[tuple[Array, Array, Array], ...]:
+    """Share, weight and cost of the outcomes 1 and 0; where a share is 0 the cost is finite."""
+
+    def term(share: Array, weight: Array, cost: Array) -> tuple[Array, Array, Array]:
+        cost = jnp.where(weight * share == 0.0, jnp.minimum(cost, largest(cost)), cost)
+        return share, weight, cost
+
+    return term(y, one, softplus(-z)), term(1.0 - y, zero, softplus(z))
+
+
+def _focal(
+    axes: Axes, z: Array, y: Array, gamma: Array, one: Array, zero: Array
+) -> tuple[Array, tuple[()]]:
+    """Σ over the two outcomes of weight·share·(1 − p)^γ·(−log p)."""
+    terms = _focal_terms(widen(z), widen(y), one, zero)
+    first, second = (weight * share * focal_of(cost, gamma) for share, weight, cost in terms)
+    return first + second, ()
+
+
+def _focal_partials(
+    axes: Axes, _: Any, z: Array, y: Array, gamma: Array, one: Array, zero: Array
+) -> tuple[Array, ...]:
+    # For one pass: value and partials share no array that would be written.
+    z, y = widen(z), widen(y)
+    (y1, w1, c1), (y0, w0, c0) = _focal_terms(z, y, one, zero)
+    by_c1, by_gamma_1 = slope(focal_of, c1, gamma)
+    by_c0, by_gamma_0 = slope(focal_of, c0, gamma)
+    of_one, of_zero = focal_of(c1, gamma), focal_of(c0, gamma)
+    by_z = w0 * y0 * by_c0 * sigmoid(z) - w1 * y1 * by_c1 * sigmoid(-z)
+    by_gamma = w1 * y1 * by_gamma_1 + w0 * y0 * by_gamma_0
+    return by_z, w1 * of_one - w0 * of_zero, by_gamma, y1 * of_one, y0 * of_zero
+
+
 # ((), element_mask, logits, …) → one number per element.
 entropy = RowFunction(_entropy, _entropy_partials)
 cross_entropy = RowFunction(_cross_entropy, _cross_entropy_partials)
 kl = RowFunction(_kl, _kl_partials)
 js = RowFunction(_js, _js_partials)
+focal = RowFunction(_focal, _focal_partials)
