@@ -34,7 +34,7 @@ def state(entries, labels, beside, dtype=np.float64):
     numbers = (m, rest, np.sum(w * u), cost, y.sum(), y[u > 0].sum())
     m, rest, spread, cost, mass, below = (jnp.asarray(x, dtype) for x in numbers)
     top = jnp.asarray(a[u == 0].max(), dtype)
-    return RowSums(m, rest, spread, (cost,), (mass,), (below,), jnp.int32(index), top)
+    return RowSums(m, rest, spread, (cost,), (mass,), (below,), jnp.int32(index), top, None)
 
 
 def same(a, b, tolerance=1e-6):
@@ -142,6 +142,29 @@ def test_several_class_axes():
     ):
         want = row_sums((1,), Logits(flat), spread=True, index=True)[0]
         same(jax.tree.map(jnp.ravel, got), jax.tree.map(jnp.ravel, want), 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_entry_of_a_class_is_as_it_was_given(dtype):
+    """Also where it is infinite; of no shard that does not hold it; with its derivative."""
+    z = jnp.asarray(rows(classes=36)[0], dtype)
+    ids = jnp.asarray([[0], [3], [35], [2], [5], [1], [7], [4], [20]])
+    want = np.take_along_axis(np.asarray(z, np.float32), np.asarray(ids), 1)
+    given = (module._finite(Logits(z, id=ids)),)
+    for schedule in (module._one_read, module._two_passes):
+        (found,) = jax.jit(schedule, static_argnums=(0, 1, 2))((1,), False, False, given)
+        np.testing.assert_array_equal(found.at_id, want)
+        assert found.at_id.dtype == jnp.float32
+    mesh = jax.sharding.Mesh(jax.devices()[:4], "k")
+    split = jax.shard_map(
+        lambda z, ids: row_sums((1, "k"), Logits(z, id=ids))[0].at_id,
+        mesh=mesh,
+        in_specs=(P(None, "k"), P()),
+        out_specs=P(),
+    )
+    np.testing.assert_array_equal(split(z, ids), want)
+    slope = jax.grad(lambda z: jnp.sum(row_sums((1,), Logits(z, id=ids))[0].at_id))(z)
+    np.testing.assert_array_equal(slope, np.arange(36) == np.asarray(ids))
 
 
 def test_a_row_without_a_class_has_no_sums():

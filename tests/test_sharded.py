@@ -256,8 +256,6 @@ def test_class_weights_split_where_classes_are_not():
         message = r"class_weights are split over 'model' and the classes over None; .*jax\.reshard"
         with pytest.raises(ValueError, match=message):
             xent_jax.softmax_focal_loss(jnp.asarray(Z), IDS, class_weights=weights)
-        with pytest.raises(ValueError, match=message):
-            linear_weighted(jnp.asarray(X), jnp.asarray(W), IDS, weights)
 
 
 def test_an_unused_weight_is_seen_by_no_row():

@@ -20,6 +20,8 @@ from .linear import linear_softmax_entropy as linear_softmax_entropy
 from .linear import linear_softmax_js_divergence as linear_softmax_js_divergence
 from .linear import linear_softmax_kl_divergence as linear_softmax_kl_divergence
 from .linear import linear_softmax_statistics as linear_softmax_statistics
+from .linear_losses import linear_sigmoid_cross_entropy as linear_sigmoid_cross_entropy
+from .linear_losses import linear_softmax_loss as linear_softmax_loss
 from .losses import sigmoid_focal_loss as sigmoid_focal_loss
 from .losses import softmax_focal_loss as softmax_focal_loss
 from .losses import softmax_generalized_cross_entropy as softmax_generalized_cross_entropy

@@ -34,8 +34,12 @@ class PythonNumber:
     value: float
 
 
-def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+def compiled(
+    *options: str, prepare: Callable[..., Any] | None = None
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """jax.jit with the named options static, and messages of ours for what JAX refuses before f.
+
+    `prepare(name, bound)` may replace what was given in a call, by the name of the argument.
 
     Label smoothing and z-loss are traced, so that a schedule compiles once; a Python 0 becomes
     None, which chooses the shorter program.
@@ -43,7 +47,8 @@ def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
     def wrap(f: Callable[_P, _R]) -> Callable[_P, _R]:
         jitted = jax.jit(f, static_argnames=options)
-        places = {name: i for i, name in enumerate(inspect.signature(f).parameters)}
+        signature = inspect.signature(f)
+        places = {name: i for i, name in enumerate(signature.parameters)}
         judged = [(name, places[name]) for name in _TRACEABLE if name in places]
 
         def checked(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,6 +61,10 @@ def compiled(*options: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
                         number = _judged(f.__name__, name, args[place])
                         args = (*args[:place], number, *args[place + 1 :])
                 try:
+                    if prepare is not None:
+                        bound = signature.bind(*args, **kwargs)
+                        prepare(f.__name__, bound.arguments)
+                        args, kwargs = bound.args, bound.kwargs
                     return method(*args, **kwargs)
                 except (TypeError, ValueError):
                     check.kinds_of_arguments(f, options, args, kwargs)

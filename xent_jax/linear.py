@@ -2,34 +2,26 @@
 
 from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 from jax import Array
+from jax.lax import PrecisionLike
 from jax.typing import ArrayLike
 
-from . import _checks as check
 from ._call import compiled
-from ._class_axes import take_class
-from ._epilogue import loss_of_row
-from ._labelled import class_weight_array, smoothing_share, traced_amounts, weight_of
-from ._linear.heads import Classes, Tokens
-from ._linear.reduce import Batch, Options, batch, plan, reduced, row_masks
-from ._linear.rows import labelled_row
-from ._linear.token_values import token_values
-from ._math.costs import focal, itself
+from ._linear import functions
+from ._linear.by_types import Given, by_types
+from ._linear.prepare import prepare_logits_fn
+from ._linear.reduce import Options
 from ._rows.softmax_divergence import js, kl
-from ._rows.softmax_statistics import statistics
-from ._statistics import SoftmaxStatistics, as_statistics, statistics_names
+from ._statistics import SoftmaxStatistics
 
-_STATIC = ("reduction", "logits_fn", "base", "chunk_size", "axis_name")
+_STATIC = ("reduction", "base", "chunk_size", "precision", "axis_name")
 
 
-@compiled(*_STATIC, "ignore_index")
+@compiled(*_STATIC, "ignore_index", "return_statistics", prepare=prepare_logits_fn)
 def linear_softmax_cross_entropy(
     x: ArrayLike,
     w: ArrayLike,
@@ -39,31 +31,37 @@ def linear_softmax_cross_entropy(
     b: ArrayLike | None = None,
     where: ArrayLike | None = None,
     weights: ArrayLike | None = None,
-    reduction: str | None = None,
+    reduction: Literal["sum", "mean"] | None = None,
     normalizer: ArrayLike | None = None,
     label_smoothing: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     focal_gamma: ArrayLike | None = None,
     z_loss: ArrayLike | None = None,
     ignore_index: int | None = None,
-    logits_fn: Any = None,
+    return_statistics: bool = False,
+    logits_fn: Callable[[Array], Array] | None = None,
+    softcap: ArrayLike | None = None,
+    temperature: ArrayLike | None = None,
     base: float | None = None,
     chunk_size: int | None = None,
+    precision: PrecisionLike = None,
     axis_name: str | tuple[str, ...] | None = None,
-) -> Array:
+) -> Array | tuple[Array, SoftmaxStatistics]:
     """Cross entropy of softmax(x @ w + b) at class ids, without the tokens × classes logits.
 
     −log p_y = u_y + log1p(s) with the numbers of `softmax_cross_entropy`, chunk after chunk of the
     tokens; with `reduction` the gradients by x and w come from the same pass: three matrix products
-    for loss and gradients.
+    for loss and gradients. Tokens that do not count cost nothing: they are put behind the others,
+    and chunks without one that counts are skipped.
 
     Args:
         x: (..., D), one vector of features per token.
-        w: (D, K), for instance `embedding.T` of a tied embedding: no copy is made.
+        w: (D, K), for instance `embedding.T` of a tied embedding: no copy is made. x and w have
+            one dtype.
         labels: integers (...), the class ids; or (..., k) with `label_probs`.
         label_probs: (..., k), the probability of each of k classes per token (a top-k teacher);
             a class that is not named counts 0, and so does one that `where` masks.
-        b: (K,), added to the logits.
+        b: (K,), added to the logits; or one number.
         where: boolean (K,); False means that the class does not exist (a padded vocabulary).
         weights: (...), multiplies the loss of each token; 0 skips one.
         reduction: None for one loss per token, "sum" for Σ w·l, "mean" for Σ w·l / Σ w, 0 if Σ w
@@ -79,11 +77,19 @@ def linear_softmax_cross_entropy(
             whatever the class weights.
         ignore_index: the id of tokens to leave out: loss 0 and gradient 0; of several ids per
             token it leaves out that one, such as the padding of fewer than k.
-        logits_fn: any differentiable elementwise map of the logits, such as
-            `lambda z: 30 * jnp.tanh(z / 30)`; it must not close over traced values.
+        return_statistics: give (loss, `SoftmaxStatistics`), from the same pass and not
+            differentiated; 0 and not correct for tokens of weight 0. With `label_probs` they have
+            no log_prob.
+        logits_fn: any differentiable elementwise map of the logits; it may close over traced
+            values, which are differentiated.
+        softcap: logits become softcap·tanh(logits / softcap), before `logits_fn`.
+        temperature: logits are divided by it, after `softcap` and `logits_fn`.
         base: unit of the result, None for nats, 2 for bits.
-        chunk_size: tokens per chunk; None chooses from the shapes, so that the logits of a chunk
-            take 64 MiB, or a quarter of what the gradient of w takes if that is more.
+        chunk_size: tokens per chunk that a device holds; None chooses from the shapes: on a CPU so
+            that the logits of a chunk take 64 MiB, or a quarter of what the gradient of w takes if
+            that is more; elsewhere 4096 to 8192, fewer where there are more than 150,000 classes.
+        precision: of all products, a `jax.lax.PrecisionLike`; off the CPU the default rounds
+            float32 factors to TF32 or bfloat16.
         axis_name: inside `jax.shard_map`, the mesh axis over which the classes (w, b, where) are
             split; labels stay global ids. One vector of tokens per sum goes over that axis, and
             the gradient by x.
@@ -95,7 +101,7 @@ def linear_softmax_cross_entropy(
 
     Edge cases: those of `softmax_cross_entropy` · an id outside [0, K) gives NaN for that token · a
     label masked by `where`: +inf · a weight of 0 leaves out even an infinite loss · no tokens:
-    "sum" and "mean" are 0.
+    "sum" and "mean" are 0 · a softcap or temperature that is not above 0 gives NaN.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -108,120 +114,32 @@ def linear_softmax_cross_entropy(
     problem; de Brébisson & Vincent (2016), The Z-loss, and Chowdhery et al. (2022), PaLM, section
     5, for `z_loss`.
 
-    See also: `softmax_cross_entropy` for logits that exist, `linear_softmax_statistics`.
+    See also: `softmax_cross_entropy` for logits that exist, `linear_softmax_loss` for any loss of
+    log-probability, entropy and logsumexp.
     """
-    name = "linear_softmax_cross_entropy"
-    options = Options(where, weights, reduction, normalizer, logits_fn, base, chunk_size, axis_name)
-    here = batch(name, [("x", "w", "b")], [(x, w, b)], options)
-    alpha, z_weight = traced_amounts(name, label_smoothing, z_loss, here.dtype)
-    ids, counted, valid = _ids(name, here, labels, label_probs, ignore_index)
-    row_mask = row_masks(here, counted, valid)[:, None]
-    logits = jax.ShapeDtypeStruct((1, here.heads[0].w.shape[1]), here.dtype)
-    few, smoothing = label_probs is not None, alpha is not None
-    one = laid = jnp.ones((1, 1), here.dtype)
-    of_loss, mass = (jnp.ones_like(row_mask),), None
-    if class_weights is not None:
-        flat = class_weight_array(name, class_weights, here.heads[0].w, here.axes)
-        flat = flat.astype(here.dtype)
-        laid = flat[None]
-        if not few:
-            weight = weight_of(flat, ids, here.heads[0].w, here.axes)
-            of_loss, mass = (jnp.where(row_mask == 0.0, 0.0, weight),), weight[:, 0]
-    kept = None if here.kept is None else here.kept[None]
-    share, count = smoothing_share(kept, laid, logits, here.axes)
-    f, parameter = itself, ()
-    if focal_gamma is not None:
-        gamma = check.number(name, "focal_gamma", focal_gamma).astype(here.dtype).reshape(1, 1)
-        f, parameter = focal, (gamma,)
-
-    data = (ids,)
-    if few:
-        data = (_label_probs(name, here, labels, label_probs, ids, ignore_index), ids)
-    row, names = labelled_row(f, few, smoothing, z_weight is not None)
-    count = jnp.asarray(count, here.dtype)
-    amounts = (alpha, count if smoothing else None, z_weight)
-    given = tuple(x.reshape(1, 1) for x in amounts if x is not None)
-    loss = _TokenLoss(f, names, len(parameter), smoothing, z_weight is not None)
-    of_classes = (laid, share, one, *parameter)
-    how = plan(name, here, row, options, loss)
-    tokens = Tokens(row_mask, data, of_loss)
-    return reduced(name, here, how, tokens, options, of_classes, (*parameter, *given), mass)
+    given = Given(
+        {"x": x, "labels": labels, "label_probs": label_probs, "weights": weights},
+        {"w": w},
+        {"b": b, "where": where, "class_weights": class_weights},
+        {
+            "normalizer": normalizer,
+            "label_smoothing": label_smoothing,
+            "focal_gamma": focal_gamma,
+            "z_loss": z_loss,
+            **_shape(logits_fn, softcap, temperature),
+        },
+    )
+    options = Options(
+        reduction, base, chunk_size, precision, axis_name, ignore_index, return_statistics
+    )
+    return by_types("linear_softmax_cross_entropy", functions.cross_entropy, options, given)
 
 
-@dataclass(frozen=True)
-class _TokenLoss:
-    """`loss_of_row` of the named values, with parameters in order: those of f, α and K, z-loss."""
-
-    f: Callable[..., Array]
-    names: tuple[str, ...]
-    parameters_of_f: int
-    smoothing: bool
-    z_loss: bool
-
-    def __call__(
-        self, values: Any, row_mask: Array, of_loss: tuple[Array, ...], parameters: Any
-    ) -> Array:
-        of_f, amounts = parameters[: self.parameters_of_f], list(parameters[self.parameters_of_f :])
-        alpha = amounts.pop(0) if self.smoothing else None
-        count = amounts.pop(0) if self.smoothing else 1.0
-        z_loss = amounts.pop(0) if self.z_loss else None
-        numbers, (weight,) = dict(zip(self.names, values, strict=True)), of_loss
-        return loss_of_row(numbers, row_mask, self.f, of_f, weight, alpha, count, z_loss)
+def _shape(logits_fn: Any, softcap: Any, temperature: Any) -> dict[str, Any]:
+    return {"logits_fn": logits_fn, "softcap": softcap, "temperature": temperature}
 
 
-def _label_probs(
-    name: str, here: Batch, labels: Any, label_probs: Any, ids: Array, ignore_index: Any
-) -> Array:
-    """(tokens, k): the probabilities that were given, 0 for ids that do not count."""
-    probs = check.real_array(name, "label_probs", label_probs)
-    check.same_shape(name, "labels", jnp.asarray(labels), "label_probs", probs)
-    probs = probs.reshape(ids.shape)
-    check.probabilities(name, "label_probs", probs)
-    named = _named(here, jnp.asarray(labels).reshape(ids.shape), ids, ignore_index)
-    probs = jnp.where(named, probs, jnp.zeros((), probs.dtype))
-    return probs.astype(here.dtype) if jnp.float64 in (here.dtype, probs.dtype) else probs
-
-
-def _ids(
-    name: str, here: Batch, labels: Any, probs: Any, ignore_index: int | None
-) -> tuple[Array, Array | None, Array]:
-    """The ids (tokens, 1 or k) in range; which tokens count; which have valid ids."""
-    labels, integers = check.label_array(name, labels)
-    if not integers:
-        raise TypeError(
-            f"{name}: labels must be integer class ids, got {labels.dtype}; give a distribution "
-            "over few classes as ids with label_probs."
-        )
-    check.ignore_index_for_ids(name, ignore_index, True)
-    few = labels.shape[-1:] if probs is not None else ()
-    check.token_labels(name, labels, here.shape, few)
-    classes = here.classes
-    ids = labels.reshape(math.prod(here.shape), *few)
-    ids = ids if few else ids[:, None]
-    in_range, counted = (ids >= 0) & (ids <= classes - 1), None
-    valid = in_range
-    if ignore_index is not None:
-        named = check.differs(ids, ignore_index)
-        valid, counted = in_range | ~named, jnp.any(named, 1)
-    valid = jnp.all(valid, 1)
-    check.ids_in_range(name, lambda: valid, classes)
-    return jnp.where(in_range, ids, 0).astype(jnp.int32), counted, valid
-
-
-def _named(here: Batch, given: Array, ids: Array, ignore_index: int | None) -> Array:
-    """Which of a token's ids count: not those that are ignored, nor classes that do not exist."""
-    named = jnp.ones(ids.shape, bool)
-    if ignore_index is not None:
-        named = check.differs(given, ignore_index)
-    if here.kept is not None:
-        kept = jnp.broadcast_to(here.kept[None], (ids.shape[0], here.kept.size))
-        each = jnp.split(ids, ids.shape[1], 1)
-        exists = [take_class(kept.astype(here.dtype), y, here.axes) for y in each]
-        named &= jnp.concatenate(exists, 1) > 0.0
-    return named
-
-
-@compiled(*_STATIC)
+@compiled(*_STATIC, "return_statistics", prepare=prepare_logits_fn)
 def linear_softmax_entropy(
     x: ArrayLike,
     w: ArrayLike,
@@ -229,13 +147,17 @@ def linear_softmax_entropy(
     b: ArrayLike | None = None,
     where: ArrayLike | None = None,
     weights: ArrayLike | None = None,
-    reduction: str | None = None,
+    reduction: Literal["sum", "mean"] | None = None,
     normalizer: ArrayLike | None = None,
-    logits_fn: Any = None,
+    return_statistics: bool = False,
+    logits_fn: Callable[[Array], Array] | None = None,
+    softcap: ArrayLike | None = None,
+    temperature: ArrayLike | None = None,
     base: float | None = None,
     chunk_size: int | None = None,
+    precision: PrecisionLike = None,
     axis_name: str | tuple[str, ...] | None = None,
-) -> Array:
+) -> Array | tuple[Array, SoftmaxStatistics]:
     """Entropy of softmax(x @ w + b), without the tokens × classes logits.
 
     H = log1p(s) + Σ_j e^{−u_j} u_j / (1 + s), as in `softmax_entropy`, chunk after chunk.
@@ -243,10 +165,10 @@ def linear_softmax_entropy(
     Args:
         x: (..., D), one vector of features per token.
         w: (D, K).
-        b: (K,), added to the logits.
+        b: (K,), added to the logits; or one number.
         where: boolean (K,); False means that the class does not exist.
-        weights, reduction, normalizer, logits_fn, base, chunk_size, axis_name: as in
-            `linear_softmax_cross_entropy`.
+        weights, reduction, normalizer, return_statistics, logits_fn, softcap, temperature, base,
+            chunk_size, precision, axis_name: as in `linear_softmax_cross_entropy`.
 
     Returns:
         (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless
@@ -263,15 +185,19 @@ def linear_softmax_entropy(
 
     See also: `softmax_entropy` for logits that exist, `linear_softmax_statistics`.
     """
-    name = "linear_softmax_entropy"
-    options = Options(where, weights, reduction, normalizer, logits_fn, base, chunk_size, axis_name)
-    here = batch(name, [("x", "w", "b")], [(x, w, b)], options)
-    nothing = jnp.zeros((1, 1), here.dtype)
-    how = plan(name, here, statistics("entropy"), options)
-    return reduced(name, here, how, Tokens(row_masks(here)[:, None], ()), options, (nothing,) * 3)
+    given = Given(
+        {"x": x, "weights": weights},
+        {"w": w},
+        {"b": b, "where": where},
+        {"normalizer": normalizer, **_shape(logits_fn, softcap, temperature)},
+    )
+    options = Options(
+        reduction, base, chunk_size, precision, axis_name, return_statistics=return_statistics
+    )
+    return by_types("linear_softmax_entropy", functions.entropy, options, given)
 
 
-@compiled(*_STATIC)
+@compiled(*_STATIC, prepare=prepare_logits_fn)
 def linear_softmax_kl_divergence(
     xp: ArrayLike,
     wp: ArrayLike,
@@ -282,11 +208,14 @@ def linear_softmax_kl_divergence(
     bq: ArrayLike | None = None,
     where: ArrayLike | None = None,
     weights: ArrayLike | None = None,
-    reduction: str | None = None,
+    reduction: Literal["sum", "mean"] | None = None,
     normalizer: ArrayLike | None = None,
-    logits_fn: Any = None,
+    logits_fn: Callable[[Array], Array] | None = None,
+    softcap: ArrayLike | None = None,
+    temperature: ArrayLike | None = None,
     base: float | None = None,
     chunk_size: int | None = None,
+    precision: PrecisionLike = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> Array:
     """D(p‖q) between softmax(xp @ wp + bp), the truth, and softmax(xq @ wq + bq).
@@ -300,10 +229,10 @@ def linear_softmax_kl_divergence(
         wp: (Dp, K).
         xq: (..., Dq), features of the model (the student), of the same tokens.
         wq: (Dq, K).
-        bp, bq: (K,), added to the logits.
+        bp, bq: (K,), added to the logits; or one number.
         where: boolean (K,); False means that the class does not exist.
-        logits_fn: applied to the logits of both heads.
-        weights, reduction, normalizer, base, chunk_size, axis_name: as in
+        logits_fn, softcap, temperature: applied to the logits of both heads.
+        weights, reduction, normalizer, base, chunk_size, precision, axis_name: as in
             `linear_softmax_cross_entropy`.
 
     Returns:
@@ -322,17 +251,19 @@ def linear_softmax_kl_divergence(
 
     See also: `softmax_kl_divergence` for logits that exist, `linear_softmax_js_divergence`.
     """
-    name = "linear_softmax_kl_divergence"
-    options = Options(where, weights, reduction, normalizer, logits_fn, base, chunk_size, axis_name)
-    here = batch(name, _PAIR, [(xp, wp, bp), (xq, wq, bq)], options)
-    how = plan(name, here, kl, options)
-    return reduced(name, here, how, Tokens(row_masks(here)[:, None], ()), options)
+    given = Given(
+        {"xp": xp, "xq": xq, "weights": weights},
+        {"wp": wp, "wq": wq},
+        {"bp": bp, "bq": bq, "where": where},
+        {"normalizer": normalizer, **_shape(logits_fn, softcap, temperature)},
+    )
+    options = Options(reduction, base, chunk_size, precision, axis_name)
+    return by_types(
+        "linear_softmax_kl_divergence", partial(functions.divergence, kl), options, given
+    )
 
 
-_PAIR = [("xp", "wp", "bp"), ("xq", "wq", "bq")]
-
-
-@compiled(*_STATIC)
+@compiled(*_STATIC, prepare=prepare_logits_fn)
 def linear_softmax_js_divergence(
     xp: ArrayLike,
     wp: ArrayLike,
@@ -343,11 +274,14 @@ def linear_softmax_js_divergence(
     bq: ArrayLike | None = None,
     where: ArrayLike | None = None,
     weights: ArrayLike | None = None,
-    reduction: str | None = None,
+    reduction: Literal["sum", "mean"] | None = None,
     normalizer: ArrayLike | None = None,
-    logits_fn: Any = None,
+    logits_fn: Callable[[Array], Array] | None = None,
+    softcap: ArrayLike | None = None,
+    temperature: ArrayLike | None = None,
     base: float | None = None,
     chunk_size: int | None = None,
+    precision: PrecisionLike = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> Array:
     """Jensen–Shannon divergence between softmax(xp @ wp + bp) and softmax(xq @ wq + bq).
@@ -360,10 +294,10 @@ def linear_softmax_js_divergence(
         wp: (Dp, K).
         xq: (..., Dq), features on the other side, of the same tokens.
         wq: (Dq, K).
-        bp, bq: (K,), added to the logits.
+        bp, bq: (K,), added to the logits; or one number.
         where: boolean (K,); False means that the class does not exist.
-        logits_fn: applied to the logits of both heads.
-        weights, reduction, normalizer, base, chunk_size, axis_name: as in
+        logits_fn, softcap, temperature: applied to the logits of both heads.
+        weights, reduction, normalizer, base, chunk_size, precision, axis_name: as in
             `linear_softmax_cross_entropy`.
 
     Returns:
@@ -382,14 +316,19 @@ def linear_softmax_js_divergence(
 
     See also: `softmax_js_divergence` for logits that exist, `linear_softmax_kl_divergence`.
     """
-    name = "linear_softmax_js_divergence"
-    options = Options(where, weights, reduction, normalizer, logits_fn, base, chunk_size, axis_name)
-    here = batch(name, _PAIR, [(xp, wp, bp), (xq, wq, bq)], options)
-    how = plan(name, here, js, options)
-    return reduced(name, here, how, Tokens(row_masks(here)[:, None], ()), options)
+    given = Given(
+        {"xp": xp, "xq": xq, "weights": weights},
+        {"wp": wp, "wq": wq},
+        {"bp": bp, "bq": bq, "where": where},
+        {"normalizer": normalizer, **_shape(logits_fn, softcap, temperature)},
+    )
+    options = Options(reduction, base, chunk_size, precision, axis_name)
+    return by_types(
+        "linear_softmax_js_divergence", partial(functions.divergence, js), options, given
+    )
 
 
-@compiled("logits_fn", "base", "chunk_size", "axis_name")
+@compiled("base", "chunk_size", "precision", "axis_name", "ignore_index", prepare=prepare_logits_fn)
 def linear_softmax_statistics(
     x: ArrayLike,
     w: ArrayLike,
@@ -397,9 +336,13 @@ def linear_softmax_statistics(
     *,
     b: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    logits_fn: Any = None,
+    ignore_index: int | None = None,
+    logits_fn: Callable[[Array], Array] | None = None,
+    softcap: ArrayLike | None = None,
+    temperature: ArrayLike | None = None,
     base: float | None = None,
     chunk_size: int | None = None,
+    precision: PrecisionLike = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> SoftmaxStatistics:
     """Log-probability of the label, logsumexp, entropy, argmax and accuracy, from one pass.
@@ -411,9 +354,11 @@ def linear_softmax_statistics(
         x: (..., D), one vector of features per token.
         w: (D, K).
         labels: integers (...), the class ids; None if there are none.
-        b: (K,), added to the logits.
+        b: (K,), added to the logits; or one number.
         where: boolean (K,); False means that the class does not exist.
-        logits_fn, chunk_size, axis_name: as in `linear_softmax_cross_entropy`.
+        ignore_index: the id of tokens to leave out: 0 for all numbers, and not correct.
+        logits_fn, softcap, temperature, chunk_size, precision, axis_name: as in
+            `linear_softmax_cross_entropy`.
         base: unit of log_prob, logsumexp and entropy, None for nats, 2 for bits.
 
     Returns:
@@ -437,20 +382,11 @@ def linear_softmax_statistics(
 
     See also: `linear_softmax_cross_entropy` for the loss alone.
     """
-    name = "linear_softmax_statistics"
-    options = Options(where, None, None, None, logits_fn, base, chunk_size, axis_name)
-    here = batch(name, [("x", "w", "b")], [(x, w, b)], options)
-    names, of_labels, ids, valid = statistics_names(labels is not None), (), None, None
-    if labels is not None:
-        ids, _, valid = _ids(name, here, labels, None, None)
-        of_labels = (ids,)
-    nothing = jnp.zeros((1, 1), here.dtype)
-    row_mask = row_masks(here)[:, None]
-    how = plan(name, here, statistics(*names), options)
-    classes = Classes(here.kept, (nothing,) * (2 if of_labels else 3))
-    values = token_values(how, here.heads, Tokens(row_mask, of_labels), classes)
-    shaped = [v.reshape(here.shape) for v in values]
-    ids = None if ids is None else ids.reshape(here.shape)
-    valid = None if valid is None else valid.reshape(here.shape)
-    row_mask = row_mask.reshape(here.shape)
-    return as_statistics(name, dict(zip(names, shaped, strict=True)), ids, valid, row_mask, base)
+    given = Given(
+        {"x": x, "labels": labels},
+        {"w": w},
+        {"b": b, "where": where},
+        _shape(logits_fn, softcap, temperature),
+    )
+    options = Options(None, base, chunk_size, precision, axis_name, ignore_index)
+    return by_types("linear_softmax_statistics", functions.all_statistics, options, given)

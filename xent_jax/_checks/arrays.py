@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -102,6 +103,42 @@ def per_token(name: str, argument: str, x: Any, shape: tuple[int, ...]) -> Array
             f"{name}: {argument} must hold one number per token, {shape} for this x, got {x.shape}."
         )
     return x
+
+
+def token_data(name: str, x: Any, tokens: tuple[int, ...]) -> Array:
+    """Data of the tokens, their axes first; axes of size one, or none, are the same for all."""
+    x = as_array(name, "data", x)
+    lead = x.shape[: len(tokens)]
+    try:
+        fits = jnp.broadcast_shapes(lead, tokens) == tokens
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name}: data must have the axes of the tokens first, {tokens} for this x, or axes of "
+            f"size one there, got shape {x.shape}; data of a sequence need x[:, None]."
+        )
+    return jnp.broadcast_to(x, (*tokens, *x.shape[len(tokens) :]))
+
+
+def one_number(name: str, argument: str, out: Any) -> None:
+    """Whether a function of one token gives one real number."""
+    real = getattr(out, "shape", None) == () and jnp.issubdtype(out.dtype, jnp.floating)
+    if not real:
+        got = ", ".join(f"{x.dtype}{list(x.shape)}" for x in jax.tree.leaves(out)) or "nothing"
+        raise TypeError(
+            f"{name}: {argument} is a function of one token, as for jax.vmap, and must give one "
+            f"floating number, got {got}; sums over tokens are what reduction= is for."
+        )
+
+
+def labels_of_function(name: str, out: Any, classes: tuple[int, ...]) -> None:
+    shape = getattr(out, "shape", None)
+    if shape != classes:
+        raise TypeError(
+            f"{name}: labels as a function of one token must give one label per class, {classes}, "
+            f"got {'several arrays' if shape is None else shape}."
+        )
 
 
 def per_entry(name: str, argument: str, x: Any, shape: tuple[int, ...]) -> Array:

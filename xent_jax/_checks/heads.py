@@ -11,7 +11,7 @@ from .arrays import real_array
 def head(
     name: str, arguments: tuple[str, str, str], x: Any, w: Any, b: Any
 ) -> tuple[Array, Array, Array | None]:
-    """x (..., D), w (D, K) and b (K,) or None, x and w in one dtype."""
+    """x (..., D) and w (D, K) of one dtype, and b (K,) or None; a single number is all of b."""
     x_name, w_name, b_name = arguments
     x, w = real_array(name, x_name, x), real_array(name, w_name, w)
     if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[0]:
@@ -29,24 +29,28 @@ def head(
             f"{name}: {w_name} of shape {w.shape} has no classes; "
             "a distribution needs at least one."
         )
-    common = _common(x, w)
-    x, w = x.astype(common), w.astype(common)
+    _same_dtype(name, (x_name, x), (w_name, w))
     if b is None:
         return x, w, None
     b = real_array(name, b_name, b)
-    if b.shape != w.shape[1:]:
+    if b.shape not in ((), w.shape[1:]):
         raise ValueError(
             f"{name}: {b_name} must hold one number per class, {w.shape[1:]} for {w_name} of shape "
-            f"{w.shape}, got {b.shape}."
+            f"{w.shape}, or be one number for all, got {b.shape}."
         )
-    return x, w, b
+    return x, w, jnp.broadcast_to(b, w.shape[1:])
 
 
-def _common(x: Array, w: Array) -> Any:
-    """The dtype of both, or the one that holds both."""
+def _same_dtype(name: str, first: tuple[str, Array], second: tuple[str, Array]) -> None:
+    """A product of two dtypes would run in the slower one, in silence."""
+    (x_name, x), (w_name, w) = first, second
     if x.dtype == w.dtype:
-        return x.dtype
-    return jnp.float64 if jnp.float64 in (x.dtype, w.dtype) else jnp.float32
+        return
+    wide, narrow = (x_name, w_name) if x.dtype.itemsize > w.dtype.itemsize else (w_name, x_name)
+    raise TypeError(
+        f"{name}: {x_name} and {w_name} must have one dtype, got {x.dtype} and {w.dtype}; cast "
+        f"one, {wide}.astype({narrow}.dtype) for speed or {narrow}.astype({wide}.dtype) for digits."
+    )
 
 
 def heads_agree(name: str, arguments: Any, heads: Any) -> None:

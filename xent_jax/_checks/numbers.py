@@ -45,6 +45,14 @@ def number(
     return jnp.where(valid, x, jnp.asarray(jnp.nan, x.dtype))
 
 
+def positive(name: str, argument: str, given: Any) -> Array:
+    """One number above 0, NaN if it is not."""
+    x = scalar(name, argument, given)
+    valid = (x > 0.0) & (x < math.inf)
+    condition(lambda: valid, f"{name}: {argument} is not a finite number above 0.")
+    return jnp.where(valid, x, jnp.asarray(jnp.nan, x.dtype))
+
+
 def broadcastable(name: str, argument: str, given: Any, shape: tuple[int, ...]) -> Array:
     """A non-negative array that broadcasts to the shape of the logits."""
     x = real_array(name, argument, given)

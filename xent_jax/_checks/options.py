@@ -4,6 +4,7 @@ import operator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 def log_base(name: str, base: Any) -> float:
@@ -40,21 +41,35 @@ def chunk_size(name: str, given: Any) -> int | None:
     return operator.index(given)
 
 
-def logits_fn(name: str, given: Any, z: Any) -> None:
-    """Whether the function maps logits of shape z elementwise, as far as shapes can tell."""
-    if given is None:
-        return
+def precision(name: str, given: Any) -> Any:
+    """What `jax.lax.dot_general` takes, hashable."""
     try:
-        out = jax.eval_shape(given, z)
-        fits = out.shape == z.shape and out.dtype == z.dtype
-        got = f"{out.dtype}{list(out.shape)}"
-    except (TypeError, AttributeError) as error:
-        fits, got = False, str(error).splitlines()[0]
+        hash(given)
+        jax.eval_shape(lambda x: jax.lax.dot(x, x, precision=given), jnp.zeros((1, 1)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: precision must be a jax.lax.PrecisionLike, got {given!r}; such as None, "
+            '"highest", or a jax.lax.DotAlgorithmPreset.'
+        ) from error
+    return given
+
+
+def elementwise(name: str, argument: str, wanted: Any, out: Any, example: str) -> None:
+    """Whether a function maps an array to one of the same shape and dtype."""
+    got = jax.tree.leaves(out)
+    fits = len(got) == 1 and (got[0].shape, got[0].dtype) == (wanted.shape, wanted.dtype)
     if not fits:
+        shown = ", ".join(f"{x.dtype}{list(x.shape)}" for x in got)
         raise TypeError(
-            f"{name}: logits_fn must map an array to one of the same shape and dtype, for "
-            f"{z.dtype}{list(z.shape)} got {got}; use elementwise functions such as "
-            "lambda z: 30 * jnp.tanh(z / 30)."
+            f"{name}: {argument} must map {wanted.dtype}{list(wanted.shape)} to the same shape and "
+            f"dtype, got {shown}; use {example}."
+        )
+
+
+def function(name: str, argument: str, given: Any, example: str) -> None:
+    if not callable(given):
+        raise TypeError(
+            f"{name}: {argument} must be a function, got {type(given).__name__}; such as {example}."
         )
 
 

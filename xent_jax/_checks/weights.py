@@ -11,14 +11,16 @@ from .axes import class_axes
 from .values import condition
 
 
-def class_weights(name: str, given: Any, shape: tuple[int, ...]) -> Array:
-    weights = real_array(name, "class_weights", given)
+def class_weights(
+    name: str, given: Any, shape: tuple[int, ...], argument: str = "class_weights"
+) -> Array:
+    weights = real_array(name, argument, given)
     if weights.shape != shape:
         raise ValueError(
-            f"{name}: class_weights must hold one number per class, {shape} for these logits, "
+            f"{name}: {argument} must hold one number per class, {shape} for these logits, "
             f"got {weights.shape}; for several class axes they are flat, as the ids are."
         )
-    condition(lambda: weights >= 0, f"{name}: class_weights holds a negative or NaN weight.")
+    condition(lambda: weights >= 0, f"{name}: {argument} holds a negative or NaN weight.")
     return weights
 
 

@@ -7,18 +7,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
-from .._class_axes import Axes, is_sharded
+from .._class_axes import across
 from .._math.dtypes import compute_dtype, widen
 from .._rows.row_function import RowFunction
+from .traced_function import TracedFunction
 
 
 class Head(NamedTuple):
-    """A linear head: logits = x @ w + b for x (tokens, D), w (D, classes), b (classes) or None."""
+    """A linear head: logits = x @ w + b for x (tokens…, D), w (D, classes), b (classes) or None."""
 
     x: Array
     w: Array
@@ -26,65 +25,112 @@ class Head(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """What a token brings besides x: its row mask (tokens, 1), and data for the row function and
-    for the loss, (tokens, 1) or (tokens, k)."""
+    """What a token brings besides x: its row mask (tokens…, 1), and data for the row function and
+    for the loss, (tokens…, 1), (tokens…, k) or of any shape per token."""
 
     row_mask: Array
     data: tuple[Array, ...]
     of_loss: tuple[Array, ...] = ()
 
 
+class Shaping(NamedTuple):
+    """From x @ w + b to the logits: soft cap, any elementwise function, temperature, in order."""
+
+    softcap: Array | None = None
+    logits_fn: TracedFunction | None = None
+    temperature: Array | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        return all(part is None for part in self)
+
+    def __call__(self, raw: Array) -> Array:
+        if self.softcap is not None:
+            raw = self.softcap * jnp.tanh(raw / self.softcap)
+        if self.logits_fn is not None:
+            raw = self.logits_fn.at_each(raw.ndim - self.logits_fn.rank, raw)
+        return raw if self.temperature is None else raw / self.temperature
+
+
 class Classes(NamedTuple):
-    """What the classes bring: which of them exist (classes) or None, and data for the row function:
-    (1, classes), or (1, 1) for one number."""
+    """What the classes bring: which of them exist (classes) or None, data for the row function,
+    (1, classes) or (1, 1) for one number, and what shapes the logits."""
 
     kept: Array | None
-    data: tuple[Array, ...]
+    data: tuple[Array, ...] = ()
+    shaping: Shaping = Shaping()
 
 
 class Plan(NamedTuple):
     """What is computed from the logits of the heads: the values of a row function per token, and a
-    loss, (values, data of the token, parameters) → number per token."""
+    loss, (values, row mask, data of the token, parameters per token) → number per token.
+
+    The last `constants` of the values are not differentiated. `ignores` and `weighs` say whether
+    the row mask and the weights may leave tokens out, `whole_rows` that the logits of a token are
+    shaped together.
+    """
 
     row: RowFunction
-    loss: Callable[..., Array] | None
-    logits_fn: Callable[[Array], Array] | None
-    chunk: int
-    axes: Axes = (1,)
+    loss: Callable[..., Array] | None = None
+    chunk: int | None = None
+    precision: Any = None
+    class_axes: tuple[str, ...] = ()
+    constants: int = 0
+    ignores: bool = False
+    weighs: bool = False
+    whole_rows: bool = False
+
+    def axes(self, z: Array) -> tuple[int | str, ...]:
+        """The class axes of logits: the last one, and the axes of the mesh that split it."""
+        return (z.ndim - 1, *self.class_axes)
 
 
-def chunk_logits(
-    plan: Plan, classes: Classes, head: Head
-) -> tuple[Array, Callable[[Array], Array]]:
-    """The logits of a chunk, and what takes slopes by them to slopes by x @ w + b."""
-    raw = product(head.x, head.w, ((1,), (0,)))
-    if head.b is not None:
-        raw = raw + widen(head.b)[None]
-
-    def shape(raw: Array) -> Array:
-        z = raw if plan.logits_fn is None else plan.logits_fn(raw)
-        return z if classes.kept is None else jnp.where(classes.kept[None], z, -jnp.inf)
-
-    if plan.logits_fn is None:
-        return shape(raw), lambda g: g  # the slope at a logit of −inf is 0 already
-    z, pull = jax.vjp(shape, raw)
-    return z, lambda g: pull(g)[0]
+def raw_logits(plan: Plan, head: Head) -> Array:
+    """x @ w + b."""
+    raw = product(plan, head.x, head.w, ((head.x.ndim - 1,), (0,)))
+    return raw if head.b is None else raw + of_rank(widen(head.b), raw.ndim)
 
 
-def product(a: Array, b: Array, contracting: Any) -> Array:
-    """A matrix product that adds up in the dtype of computation, split as its factors are."""
-    out_sharding = None
-    if is_sharded(a, b):  # under an explicit mesh, where a sum over shards wants to be asked for
-        (kept_a,), (kept_b,) = ({0, 1} - {c} for (c,) in contracting)
-        split, mesh = jax.typeof(a).sharding.spec[kept_a], jax.typeof(a).sharding.mesh
-        out_sharding = NamedSharding(mesh, P(split, jax.typeof(b).sharding.spec[kept_b]))
-    return jax.lax.dot_general(
+def shaped(classes: Classes, raw: Array) -> Array:
+    """The logits, −inf for classes that do not exist."""
+    z = classes.shaping(raw)
+    return z if classes.kept is None else jnp.where(of_rank(classes.kept, z.ndim), z, -jnp.inf)
+
+
+def logits_and_pull(
+    classes: Classes, raw: Array
+) -> tuple[Array, Callable[[Array], tuple[Array, Shaping | None]]]:
+    """The logits, and what takes slopes by them to slopes by x @ w + b and by what shapes them."""
+    if classes.shaping.is_nothing:  # the slope at a logit of −inf is 0 already
+        return shaped(classes, raw), lambda g: (g, None)
+    return jax.vjp(lambda raw, s: shaped(classes._replace(shaping=s), raw), raw, classes.shaping)
+
+
+def of_rank(x: Array, rank: int) -> Array:
+    """Data of the classes, (classes) or (1, classes), beside logits of that many axes."""
+    return x.reshape((1,) * (rank - 1) + x.shape[-1:])
+
+
+def product(plan: Plan, a: Array, b: Array, contracting: Any) -> Array:
+    """A matrix product that adds up in the dtype of computation."""
+    return lax.dot_general(
         a,
         b,
         (contracting, ((), ())),
+        precision=plan.precision,
         preferred_element_type=compute_dtype(a),
-        out_sharding=out_sharding,
     )
+
+
+def slope_by_x(plan: Plan, g: Array, w: Array) -> Array:
+    """g @ wᵀ for slopes g by the logits."""
+    return product(plan, g, w, ((g.ndim - 1,), (1,)))
+
+
+def slope_by_w(plan: Plan, x: Array, g: Array) -> Array:
+    """xᵀ @ g, summed over all axes of the tokens."""
+    tokens = tuple(range(x.ndim - 1))
+    return product(plan, x, g, (tokens, tokens))
 
 
 def moving(tangent: Any, wide: bool = True) -> Array | None:
@@ -94,7 +140,9 @@ def moving(tangent: Any, wide: bool = True) -> Array | None:
     return widen(tangent) if wide else tangent
 
 
-def logit_tangent(head: Head, tx: Array | None, tw: Array | None, tb: Array | None) -> Any:
+def raw_tangent(
+    plan: Plan, head: Head, tx: Array | None, tw: Array | None, tb: Array | None
+) -> Array | None:
     """tx @ w + x @ tw + tb, or None if nothing moves.
 
     The products are in the dtype of the operands, so that their transposes cast p − y to it.
@@ -102,9 +150,18 @@ def logit_tangent(head: Head, tx: Array | None, tw: Array | None, tb: Array | No
     x, w, _ = head
     parts = []
     if tx is not None:
-        parts.append(widen(tx @ w))
+        parts.append(widen(jnp.matmul(tx, w, precision=plan.precision)))
     if tw is not None:
-        parts.append(widen(x @ tw.astype(w.dtype)))
+        parts.append(widen(jnp.matmul(x, tw.astype(w.dtype), precision=plan.precision)))
     if tb is not None:
-        parts.append(jnp.broadcast_to(tb, (x.shape[0], *tb.shape)))
+        parts.append(jnp.broadcast_to(of_rank(tb, x.ndim), (*x.shape[:-1], *tb.shape)))
     return reduce(operator.add, parts) if parts else None
+
+
+def over_shards(plan: Plan, parts: list[Array], like: Array) -> Array:
+    """The sum of the parts, over the shards of the classes too."""
+    if not parts:
+        return jnp.zeros_like(like)
+    total = reduce(operator.add, parts)
+    names = across(plan.class_axes)
+    return lax.psum(total, names) if names else total

@@ -4,88 +4,100 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from .. import _checks as check
 from .._call import in_base, some_kept
 from .._class_axes import Axes, class_count
 from .._math.dtypes import compute_dtype
 from .._rows.row_function import RowFunction
-from .chunks import chunk_size, shards_of_tokens
-from .heads import Classes, Head, Plan, Tokens
+from .heads import Classes, Head, Plan, Shaping, Tokens
+from .schedule import devices_of
 from .token_values import token_values
-from .weighted_sum import losses_of, unless_left_out, weighted_sum
+from .weighted_sum import Arguments, constants_of, losses_of, unless_left_out, weighted_sum
 
 
 class Options(NamedTuple):
-    """The keywords that every function of the linear row takes."""
+    """The keywords that are known when a call is compiled."""
 
-    where: Any
-    weights: Any
-    reduction: Any
-    normalizer: Any
-    logits_fn: Any
-    base: Any
-    chunk_size: Any
-    axis_name: Any
+    reduction: str | None = None
+    base: float | None = None
+    chunk_size: int | None = None
+    precision: Any = None
+    axis_name: Any = None
+    ignore_index: int | None = None
+    return_statistics: bool = False
+    token_axes: tuple[str, ...] = ()  # mesh axes that split the tokens, inside `by_types`
 
 
 class Batch(NamedTuple):
-    """The heads with their tokens in one axis, the shape those had, and which classes exist."""
+    """The heads, the shape of their tokens as given and as they are worked on, and the classes."""
 
     heads: tuple[Head, ...]
     shape: tuple[int, ...]
+    tokens: tuple[Any, ...]
     kept: Array | None
-    axes: Axes
+    shaping: Shaping
+    class_axes: tuple[str, ...]
 
     @property
     def dtype(self) -> Any:
         return compute_dtype(self.heads[0].x)
 
     @property
+    def axes(self) -> Axes:
+        """The class axes of w."""
+        return (1, *self.class_axes)
+
+    @property
     def classes(self) -> int:
         """K, over all shards of the classes."""
         return class_count(self.heads[0].w, self.axes)
 
+    def per_token(self, x: Array, *rest: Any) -> Array:
+        """An array of the shape of the tokens as given, as they are worked on."""
+        return x.reshape(*self.tokens, *rest)
 
-def batch(name: str, arguments: Any, given: Any, options: Options) -> Batch:
+
+def batch(name: str, arguments: Any, given: Any, options: Options, where: Any, shape: Any) -> Batch:
     """One or two heads given as (x, w, b), checked against each other."""
     checked = [check.head(name, names, *head) for names, head in zip(arguments, given, strict=True)]
-    shape, classes = checked[0][0].shape[:-1], checked[0][1].shape[1]
+    tokens = lead = checked[0][0].shape[:-1]
     check.heads_agree(name, arguments, checked)
+    if devices_of(checked[0][0]) == 1 or not lead:  # else an axis may be split, and stays
+        tokens = (math.prod(lead),)
     wide = jnp.float64 in [x.dtype for x, _, _ in checked]
     heads = []
     for x, w, b in checked:
         if wide:
             x, w = x.astype(jnp.float64), w.astype(jnp.float64)
             b = None if b is None else b.astype(jnp.float64)
-        heads.append(Head(x.reshape(math.prod(shape), x.shape[-1]), w, b))
-    logits = jax.ShapeDtypeStruct((1, classes), compute_dtype(heads[0].x))
-    check.logits_fn(name, options.logits_fn, logits)
-    kept = options.where
-    if kept is not None:
-        kept = check.class_mask(name, kept, classes)
-    return Batch(
-        tuple(heads),
-        shape,
-        kept,
-        (1, *check.mesh_axes(name, options.axis_name, arguments[0][1], heads[0].w)),
-    )
+        heads.append(Head(x.reshape(*tokens, x.shape[-1]), w, b))
+    dtype, classes = compute_dtype(heads[0].x), checked[0][1].shape[1]
+    if where is not None:
+        where = check.class_mask(name, where, classes)
+    softcap, logits_fn, temperature = shape
+    if softcap is not None:
+        softcap = check.positive(name, "softcap", softcap).astype(dtype)
+    if temperature is not None:
+        temperature = check.positive(name, "temperature", temperature).astype(dtype)
+    shaping = Shaping(softcap, logits_fn, temperature)
+    axes = check.mesh_axes(name, options.axis_name, arguments[0][1], heads[0].w)
+    return Batch(tuple(heads), lead, tokens, where, shaping, axes)
 
 
 def row_masks(here: Batch, counted: Array | None = None, valid: Array | None = None) -> Array:
-    """Per token: 0 if it is left out, NaN if its labels are not valid, else 1."""
-    row_mask = jnp.ones(here.heads[0].x.shape[0], here.dtype)
+    """Per token: 0 if it is left out, NaN if its labels are not valid, else 1; (tokens…, 1)."""
+    row_mask = jnp.ones(here.tokens, here.dtype)
     if valid is not None:
-        row_mask = jnp.where(valid.reshape(-1), row_mask, jnp.nan)
+        row_mask = jnp.where(valid, row_mask, jnp.nan)
     if counted is not None:
-        row_mask = jnp.where(counted.reshape(-1), row_mask, 0.0)
+        row_mask = jnp.where(counted, row_mask, 0.0)
     if here.kept is not None:
         some = some_kept(here.kept[None], (1, here.kept.size), here.axes)
-        row_mask = jnp.where(jnp.ravel(some), row_mask, 0.0)
-    return row_mask
+        row_mask = jnp.where(jnp.ravel(some).reshape((1,) * row_mask.ndim), row_mask, 0.0)
+    return row_mask[..., None]
 
 
 def plan(
@@ -94,13 +106,25 @@ def plan(
     row: RowFunction,
     options: Options,
     loss: Callable[..., Array] | None = None,
+    constants: int = 0,
+    weighs: bool = False,
 ) -> Plan:
     chunk = check.chunk_size(name, options.chunk_size)
-    if chunk is None:
-        chunk = min(chunk_size(h.x.shape[0], h) for h in here.heads)
-        chunk = max(1, chunk // len(here.heads))
-    shards = shards_of_tokens(here.heads[0].x)
-    return Plan(row, loss, options.logits_fn, -(-chunk // shards) * shards, here.axes)
+    precision = check.precision(name, options.precision)
+    ignores = options.ignore_index is not None
+    f = here.shaping.logits_fn
+    whole_rows = f is not None and f.rank > 0
+    return Plan(
+        row, loss, chunk, precision, here.class_axes, constants, ignores, weighs, whole_rows
+    )
+
+
+class Reduced(NamedTuple):
+    """The result, the constants of each token, and which tokens counted; of the tokens as given."""
+
+    value: Array
+    constants: tuple[Array, ...]
+    counted: Array
 
 
 def reduced(
@@ -109,37 +133,54 @@ def reduced(
     how: Plan,
     tokens: Tokens,
     options: Options,
+    weights: Any = None,
+    normalizer: Any = None,
     of_classes: tuple[Array, ...] = (),
     parameters: tuple[Array, ...] = (),
     mass: Array | None = None,
-) -> Array:
+) -> Reduced:
     """weight · loss per token, or their sum, or their mean: divided by Σ weight · mass."""
-    check.reduction(name, options.reduction, options.normalizer)
-    classes, row_mask = Classes(here.kept, of_classes), tokens.row_mask[:, 0]
-    weights = jnp.where(row_mask == 0.0, 0.0, jnp.ones((), here.dtype))
-    if options.weights is not None:
-        given = check.per_token(name, "weights", options.weights, here.shape).reshape(-1)
-        weights = jnp.where(row_mask == 0.0, 0.0, given.astype(here.dtype))
-    count = weights if mass is None else jnp.where(weights == 0.0, 0.0, weights * mass)
+    check.reduction(name, options.reduction, normalizer)
+    classes, row_mask = Classes(here.kept, of_classes, here.shaping), tokens.row_mask[..., 0]
+    given = jnp.ones((), here.dtype)
+    if weights is not None:
+        given = here.per_token(check.per_token(name, "weights", weights, here.shape))
+    weights = jnp.where(row_mask == 0.0, 0.0, given.astype(here.dtype))
     heads = tuple(h._replace(x=_finite_where_seen(h.x, row_mask, weights)) for h in here.heads)
     if options.reduction is None:
         values = token_values(how, heads, tokens, classes)
-        losses = losses_of(how, values, tokens, parameters)[:, 0]
-        losses = weights * unless_left_out(losses, weights)
-        return in_base(name, losses.reshape(here.shape), options.base)
-    total = weighted_sum(how, heads, weights, tokens, classes, parameters)
-    total = in_base(name, total, options.base)
-    if options.reduction == "sum":
-        return total
-    normalizer = jnp.sum(count)
-    if options.normalizer is not None:
-        normalizer = check.scalar(name, "normalizer", options.normalizer).astype(total.dtype)
+        constants = constants_of(how, values)
+        losses = losses_of(how, values, tokens, parameters)
+        value = (weights * unless_left_out(losses, weights)).reshape(here.shape)
+    else:
+        arguments = Arguments(heads, weights, tokens, classes, parameters)
+        value, constants = weighted_sum(how, arguments)
+        value = _over_tokens(value, options)
+    value = in_base(name, value, options.base)
+    if options.reduction == "mean":
+        count = weights if mass is None else jnp.where(weights == 0.0, 0.0, weights * mass)
+        value = _mean(name, value, count, normalizer, options)
+    counted = weights != 0.0
+    constants = tuple(jnp.where(counted, x, jnp.zeros((), x.dtype)) for x in constants)
+    shaped = tuple(x.reshape(here.shape) for x in constants)
+    return Reduced(value, shaped, counted.reshape(here.shape))
+
+
+def _over_tokens(total: Array, options: Options) -> Array:
+    return lax.psum(total, options.token_axes) if options.token_axes else total
+
+
+def _mean(name: str, total: Array, count: Array, normalizer: Any, options: Options) -> Array:
+    if normalizer is None:
+        normalizer = _over_tokens(jnp.sum(count), options)
+    else:
+        normalizer = check.scalar(name, "normalizer", normalizer).astype(total.dtype)
     empty = normalizer == 0.0
     return jnp.where(empty, 0.0, total / jnp.where(empty, 1.0, normalizer))
 
 
 def _finite_where_seen(x: Array, row_mask: Array, weights: Array) -> Array:
     """x without what is left out: a NaN there would reach the gradient of w as 0·NaN."""
-    broken = ~jnp.all(jnp.isfinite(x), axis=1)
+    broken = ~jnp.all(jnp.isfinite(x), axis=-1)
     left_out = (row_mask == 0.0) | ((weights == 0.0) & broken)
-    return jnp.where(left_out[:, None], jnp.zeros((), x.dtype), x)
+    return jnp.where(left_out[..., None], jnp.zeros((), x.dtype), x)

@@ -5,19 +5,11 @@ from collections.abc import Callable
 from functools import cache, reduce
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from .._class_axes import (
-    Axes,
-    across,
-    first_class,
-    is_class,
-    is_sharded,
-    local,
-    take_class,
-    vary_like,
-)
+from .._class_axes import Axes, across, first_class, local, vary_like
 from .._math.costs import itself
 from .._math.dtypes import widen
 from .._rows.row_function import RowFunction
@@ -27,18 +19,24 @@ from .._rows.softmax_statistics import statistics
 
 @cache
 def labelled_row(
-    f: Callable[..., Array], few: bool, smoothing: bool, z_loss: bool
+    f: Callable[..., Array],
+    few: bool,
+    smoothing: bool,
+    z_loss: bool,
+    constant: tuple[str, ...] = (),
 ) -> tuple[RowFunction, tuple[str, ...]]:
     """(axes, row_mask, logits, labels, weights, share, one, *parameter of f) → numbers, named.
 
-    They are those of `loss_of_row`. Labels are class ids, or with `few` two arrays: probabilities
-    and the ids they belong to.
+    They are those of `loss_of_row`, and behind them constant ones. Labels are class ids, or with
+    `few` two arrays: probabilities and the ids they belong to.
     """
     linear = f is itself
     names = () if few and not linear else ("under_labels" if few else "at_label",)
     names += ("under_share",) if smoothing and linear else ()
     names += ("logsumexp",) if z_loss else ()
-    pieces = [(statistics(*names), (0, 1, 2, 3))] if names else []
+    pieces = []
+    if names or constant:
+        pieces.append((statistics(*names, constant=constant), (0, 1, 2, 3)))
     if not linear:
         parameter = (5,)
         if few:
@@ -47,23 +45,29 @@ def labelled_row(
         if smoothing:
             pieces.append((under_labels(f), (0, 3, 4, *parameter)))
             names += ("under_share",)
-    row = _joined(tuple(pieces))
+    row = _joined(tuple(pieces), len(constant))
     return (_of_few(row) if few else row), names
 
 
-def _joined(pieces: tuple[tuple[RowFunction, tuple[int, ...]], ...]) -> RowFunction:
-    """The values of several row functions, each of the data at its places."""
+def _joined(pieces: tuple[tuple[RowFunction, tuple[int, ...]], ...], constants: int) -> RowFunction:
+    """The values of several row functions, each of the data at its places.
+
+    The constants are the last values of the first one, and of all.
+    """
 
     def formula(axes: Axes, *data: Array) -> Any:
         found = [row.formula(axes, *(data[i] for i in places)) for row, places in pieces]
-        values = [v if isinstance(v, tuple) else (v,) for v, _ in found]
-        return reduce(operator.add, values), tuple(residuals for _, residuals in found)
+        first, *others = [v if isinstance(v, tuple) else (v,) for v, _ in found]
+        moving = len(first) - constants
+        values = reduce(operator.add, others, first[:moving]) + first[moving:]
+        return values, tuple(residuals for _, residuals in found)
 
     def partials(axes: Axes, residuals: Any, *data: Array) -> Any:
         found = []
         for (row, places), kept in zip(pieces, residuals, strict=True):
             own = row.partials(axes, kept, *(data[i] for i in places))
-            for of_value in own if isinstance(own[0], tuple) else (own,):
+            several = not own or isinstance(own[0], tuple)
+            for of_value in own if several else (own,):
                 placed: list[Array | None] = [None] * len(data)
                 for i, g in zip(places, of_value):
                     placed[i] = g
@@ -99,30 +103,43 @@ def _of_few(row: RowFunction) -> RowFunction:
 
 def _spread(axes: Axes, z: Array, probs: Array, ids: Array) -> Array:
     """Few probabilities as labels of the shape of the logits."""
-    if is_sharded(z):  # where a scatter is refused
-        each = zip(jnp.split(probs, ids.shape[-1], -1), jnp.split(ids, ids.shape[-1], -1))
-        parts = [jnp.where(is_class(y, z, axes), p, 0.0) for p, y in each]
-        return reduce(operator.add, parts, jnp.zeros_like(z))
-    rows = jnp.broadcast_shapes(z.shape[:-1], probs.shape[:-1], ids.shape[:-1])
-    empty = vary_like(jnp.zeros((*rows, z.shape[-1]), probs.dtype), z, probs, ids)
-    probs, ids = (jnp.broadcast_to(x, (*rows, x.shape[-1])) for x in (probs, ids))
-    return empty.at[_places(axes, empty, ids)].add(probs, mode="drop")
+    probs, ids, empty = alike(z, probs, ids, jnp.zeros((1,) * (z.ndim - 1) + z.shape[-1:]))
+
+    def spread(empty: Array, probs: Array, ids: Array) -> Array:
+        return empty.at[ids].add(probs, mode="drop")
+
+    empty = vary_like(empty.astype(probs.dtype), z, probs, ids)
+    return at_each_row(spread)(empty, probs, places(axes, z, ids))
 
 
 def _collect(axes: Axes, z: Array, by_labels: Array, ids: Array) -> Array:
     """The entries of a slope by the labels at the few ids."""
-    if is_sharded(z):
-        each = jnp.split(ids, ids.shape[-1], -1)
-        return jnp.concatenate([take_class(by_labels, y, axes) for y in each], -1)
-    ids = jnp.broadcast_to(ids, (*by_labels.shape[:-1], ids.shape[-1]))
-    return by_labels.at[_places(axes, by_labels, ids)].get(mode="fill", fill_value=0.0)
+    by_labels, ids = alike(z, by_labels, ids)
+
+    def collect(by_labels: Array, ids: Array) -> Array:
+        return by_labels.at[ids].get(mode="fill", fill_value=0.0)
+
+    return at_each_row(collect)(by_labels, places(axes, z, ids))
 
 
-def _places(axes: Axes, z: Array, ids: Array) -> tuple[Array, ...]:
-    """Where the ids stand in logits (..., classes); beyond their end if on another shard."""
-    if across(axes):
-        classes, ids = z.shape[-1], ids - first_class(z, axes)
-        ids = jnp.where((ids >= 0) & (ids < classes), ids, classes)
-    rows = ids.ndim - 1
-    index = [lax.broadcasted_iota(ids.dtype, (*ids.shape[:-1], 1), a) for a in range(rows)]
-    return *index, ids
+def alike(z: Array, *data: Array) -> tuple[Array, ...]:
+    """The data with the rows of all of them and of the logits."""
+    rows = jnp.broadcast_shapes(z.shape[:-1], *(x.shape[:-1] for x in data))
+    return tuple(jnp.broadcast_to(x, (*rows, x.shape[-1])) for x in data)
+
+
+def at_each_row(f: Callable[..., Array]) -> Callable[..., Array]:
+    """f of vectors at each row, whose axes stay where a mesh has put them."""
+
+    def call(*data: Array) -> Array:
+        return reduce(lambda g, _: jax.vmap(g), range(data[0].ndim - 1), f)(*data)
+
+    return call
+
+
+def places(axes: Axes, z: Array, ids: Array) -> Array:
+    """Where the ids stand in the logits of this shard; beyond their end if on another one."""
+    if not across(axes):
+        return ids
+    classes, ids = z.shape[-1], ids - first_class(z, axes)
+    return jnp.where((ids >= 0) & (ids < classes), ids, classes)

@@ -12,31 +12,71 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import zero_from_primal
 
-from .._class_axes import across
 from .._math.dtypes import widen
 from .._rows.class_sums import apart
-from .._rows.row_function import value_and_residuals
+from .._rows.row_function import instantiate, value_and_residuals
 from .chunks import in_chunks
-from .heads import Classes, Head, Plan, Tokens, chunk_logits, logit_tangent, moving
+from .heads import (
+    Classes,
+    Head,
+    Plan,
+    Tokens,
+    moving,
+    of_rank,
+    over_shards,
+    raw_logits,
+    raw_tangent,
+    shaped,
+)
+from .platforms import by_platform, features_whole, limits_here, pad_classes
+from .schedule import Limits, devices_of, schedule
 
 
 def token_values(
     plan: Plan, heads: tuple[Head, ...], tokens: Tokens, classes: Classes
 ) -> tuple[Array, ...]:
-    """Each value of the row function of the plan, (tokens, 1)."""
+    """Each value of the row function of the plan, (tokens…, 1)."""
     return _token_values(plan, heads, tokens, classes)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _token_values(plan: Plan, heads: Any, tokens: Tokens, classes: Classes) -> tuple[Array, ...]:
-    def values(_: Any, part: tuple[Any, Tokens]) -> tuple[Any, tuple[Array, ...]]:
-        xs, here = part
-        zs = [
-            chunk_logits(plan, classes, h._replace(x=x))[0] for h, x in zip(heads, xs, strict=True)
-        ]
-        return (), values_and_residuals(plan, zs, here, classes)[0]
+    return values_of_live(plan, live_tokens(plan, tokens), heads, tokens, classes)
 
-    return in_chunks(plan.chunk, values, (), (inputs(heads), tokens))[1]
+
+def live_tokens(plan: Plan, tokens: Tokens, weights: Array | None = None) -> Array | None:
+    """Which tokens count (tokens…), None for all; those of weight 0 do not if weights are given."""
+    live = tokens.row_mask[..., 0] != 0.0 if plan.ignores else None
+    if weights is None or not plan.weighs:
+        return live
+    return weights != 0.0 if live is None else live & (weights != 0.0)
+
+
+def values_of_live(
+    plan: Plan, live: Array | None, heads: Any, tokens: Tokens, classes: Classes
+) -> tuple[Array, ...]:
+    """The values, 0 for a chunk without a live token."""
+
+    def compute(limits: Limits, heads: Any, classes: Classes, rest: Any) -> tuple[Array, ...]:
+        if limits.pads_classes:
+            heads, classes, _ = pad_classes(heads, classes)
+        heads = tuple(h._replace(w=features_whole(h.w)) for h in heads)
+
+        def step(_: Any, part: tuple[Any, Tokens]) -> tuple[Any, tuple[Array, ...]]:
+            xs, here = part
+            zs = [
+                shaped(classes, raw_logits(plan, h._replace(x=x)))
+                for h, x in zip(heads, xs, strict=True)
+            ]
+            return (), values_and_residuals_of(plan, zs, here, classes)[0]
+
+        xs, tokens, live = rest
+        limits = limits._replace(chunk=limits.part)
+        how = schedule(xs[0].shape[:-1], devices_of(xs[0]), limits)
+        return in_chunks(how, step, (), (xs, tokens), live)[1]
+
+    rest = (inputs(heads), tokens, live)
+    return by_platform(plan, heads, live is not None, compute, heads, classes, rest)
 
 
 @partial(_token_values.defjvp, symbolic_zeros=True)
@@ -46,69 +86,96 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
     moving_heads, moving_tokens, moving_classes = tangents
     of_classes = tuple(map(moving, moving_classes.data))
     # Their cotangents add up over the chunks: in the dtype of computation.
-    wide = [(moving(t.w), None if t.b is None else moving(t.b)) for t in moving_heads]
+    wide = [(_whole(moving(t.w)), None if t.b is None else moving(t.b)) for t in moving_heads]
+    heads = tuple(h._replace(w=features_whole(h.w)) for h in heads)
+    shaping = jax.tree.map(instantiate, classes.shaping, moving_classes.shaping)
 
     @partial(jax.checkpoint, prevent_cse=False)
     def moved(_: Any, part: Any) -> tuple[Any, tuple[Array, ...]]:
         xs, here, moving_xs, moving_data = part
-        here_heads = [h._replace(x=x) for h, x in zip(heads, xs, strict=True)]
-        zs, pulls = zip(*(chunk_logits(plan, classes, h) for h in here_heads), strict=True)
-        steps = [
-            logit_tangent(h, tx, tw, tb)
-            for h, tx, (tw, tb) in zip(here_heads, moving_xs, wide, strict=True)
-        ]
-        values, residuals = values_and_residuals(plan, zs, here, classes)
-        floating = [v for v in values if jnp.issubdtype(v.dtype, jnp.floating)]
-        results = []
-        all_partials = partials_of(plan, residuals, zs, here, classes)
-        for value, partials in zip(floating, all_partials, strict=True):
-            of_logits = [pull(g) for pull, g in zip(pulls, partials)]
-            of_data = zip(partials[len(zs) :], (*moving_data, *of_classes))
-            pairs = [*zip(of_logits, steps), *of_data]
-            products = [
-                jnp.sum(g * widen(t), 1, keepdims=True)
-                for g, t in pairs
-                if g is not None and t is not None
-            ]
-            results.append(over_shards(plan, products, value))
-        return (), tuple(results)
+        zs, steps = [], []
+        for h, x, tx, (tw, tb) in zip(heads, xs, moving_xs, wide, strict=True):
+            h = h._replace(x=x)
+            z, step = _logits_and_tangent(plan, classes, shaping, h, tx, tw, tb)
+            zs.append(z)
+            steps.append(step)
+        values, residuals = values_and_residuals_of(plan, zs, here, classes)
+        found = partials_of(plan, residuals, zs, here, classes)
+        beside = tuple(None if t is None else of_rank(t, zs[0].ndim) for t in of_classes)
+        along = (*steps, *moving_data, *beside)
+        return (), tuple(
+            over_shards(plan, _products(partials, along), value)
+            for value, partials in zip(_moving(plan, values), found, strict=True)
+        )
 
     moving_xs = tuple(moving(t.x, wide=False) for t in moving_heads)
     moving_data = tuple(map(moving, moving_tokens.data))
     parts = (inputs(heads), tokens, moving_xs, moving_data)
     values = _token_values(plan, *primals)
-    of_floats = iter(in_chunks(plan.chunk, moved, (), parts)[1])
-    return values, tuple(
-        next(of_floats) if jnp.issubdtype(v.dtype, jnp.floating) else zero_from_primal(v)
-        for v in values
+    live = live_tokens(plan, tokens)
+    x = heads[0].x
+    how = limits_here(plan, heads, live is not None)
+    how = schedule(x.shape[:-1], devices_of(x), how._replace(part=how.chunk))
+    steps = in_chunks(how, moved, (), parts, live, differentiable=True)[1]
+    of_values = {id(v): step for v, step in zip(_moving(plan, values), steps, strict=True)}
+    return values, tuple(of_values.get(id(v), zero_from_primal(v)) for v in values)
+
+
+def _moving(plan: Plan, values: tuple[Array, ...]) -> list[Array]:
+    """The values that are differentiated: no indices, and no constants."""
+    found = values[: len(values) - plan.constants]
+    return [v for v in found if jnp.issubdtype(v.dtype, jnp.floating)]
+
+
+def _whole(tw: Array | None) -> Array | None:
+    return None if tw is None else features_whole(tw)
+
+
+def _logits_and_tangent(
+    plan: Plan, classes: Classes, moving_shaping: Any, head: Head, tx: Any, tw: Any, tb: Any
+) -> tuple[Array, Array | None]:
+    """The logits of a chunk, and how they move, or None if they do not."""
+    raw, step = raw_logits(plan, head), raw_tangent(plan, head, tx, tw, tb)
+    if classes.shaping.is_nothing:
+        return shaped(classes, raw), step
+    step = jnp.zeros_like(raw) if step is None else step
+    return jax.jvp(
+        lambda raw, s: shaped(classes._replace(shaping=s), raw),
+        (raw, classes.shaping),
+        (step, moving_shaping),
     )
+
+
+def _products(partials: Any, along: Any) -> list[Array]:
+    """Σ over the classes of partial · tangent, for each argument that has both."""
+    return [
+        jnp.sum(g * widen(t), -1, keepdims=True)
+        for g, t in zip(partials, along)
+        if g is not None and t is not None
+    ]
 
 
 def inputs(heads: tuple[Head, ...]) -> tuple[Array, ...]:
     return tuple(h.x for h in heads)
 
 
-def values_and_residuals(
+def _row_data(zs: Any, here: Tokens, classes: Classes) -> tuple[Array, ...]:
+    return (*zs, *here.data, *(of_rank(x, zs[0].ndim) for x in classes.data))
+
+
+def values_and_residuals_of(
     plan: Plan, zs: Any, here: Tokens, classes: Classes
 ) -> tuple[tuple[Array, ...], Any]:
     """The values of the row function, always as a tuple, and its residuals."""
-    data = (*zs, *here.data, *classes.data)
-    values, residuals = value_and_residuals(plan.row, plan.axes, here.row_mask, *data)
+    data = _row_data(zs, here, classes)
+    values, residuals = value_and_residuals(plan.row, plan.axes(zs[0]), here.row_mask, *data)
     return values if isinstance(values, tuple) else (values,), residuals
 
 
 def partials_of(
     plan: Plan, residuals: Any, zs: Any, here: Tokens, classes: Classes
 ) -> tuple[tuple[Array | None, ...], ...]:
-    """The partials of each value that has some."""
-    data = (*zs, *here.data, *classes.data)
+    """The partials of each value that is differentiated."""
     residuals = apart(residuals)
-    return plan.row.masked_partials(plan.axes, here.row_mask, residuals, *data)
-
-
-def over_shards(plan: Plan, parts: list[Array], like: Array) -> Array:
-    """The sum of the parts, over the shards of the classes too."""
-    if not parts:
-        return jnp.zeros_like(like)
-    total = sum(parts[1:], parts[0])
-    return jax.lax.psum(total, across(plan.axes)) if across(plan.axes) else total
+    data = _row_data(zs, here, classes)
+    return plan.row.masked_partials(plan.axes(zs[0]), here.row_mask, residuals, *data)

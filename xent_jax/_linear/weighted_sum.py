@@ -1,50 +1,87 @@
 """Σ weight · loss over the tokens, with its gradients from the same pass: three matrix products.
 
-The loss of a token is an ordinary function of the values of a row function. A chunk computes its
-logits, the values, the derivatives of the loss by them, and with the partials of the values the
-slopes by the logits: two more products and they are slopes by x and w. The tangent of the sum is
-⟨gradient, tangent of the argument⟩, which gives both modes of AD and every order.
+The loss of a token is an ordinary function of the values of a row function. A part of a chunk
+computes its logits, the values, the derivatives of the loss by them, and with the partials of the
+values the slopes by the logits; two more products per chunk and they are slopes by x and w. The
+tangent of the sum is ⟨gradient, tangent of the argument⟩: both modes of AD and every order.
 """
 
 import operator
+from collections.abc import Callable
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
-from jax.custom_derivatives import SymbolicZero
+from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from .._class_axes import vary_like
 from .._math.dtypes import compute_dtype, largest
 from .._rows.row_function import instantiate
-from .chunks import in_chunks
-from .heads import Classes, Head, Plan, Tokens, chunk_logits, moving, product
-from .token_values import inputs, over_shards, partials_of, token_values, values_and_residuals
+from .chunks import in_chunks, in_parts
+from .heads import (
+    Classes,
+    Head,
+    Plan,
+    Tokens,
+    logits_and_pull,
+    moving,
+    over_shards,
+    raw_logits,
+    slope_by_w,
+    slope_by_x,
+)
+from .platforms import by_platform, features_whole, limits_here, pad_classes
+from .schedule import Limits, devices_of, schedule
+from .token_values import (
+    inputs,
+    live_tokens,
+    partials_of,
+    values_and_residuals_of,
+    values_of_live,
+)
+
+
+class Arguments(NamedTuple):
+    """Weights: (tokens…); parameters of the loss, of any shape, are shared by the tokens."""
+
+    heads: tuple[Head, ...]
+    weights: Array
+    tokens: Tokens
+    classes: Classes
+    parameters: tuple[Array, ...]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def weighted_sum(
-    plan: Plan,
-    heads: tuple[Head, ...],
-    weights: Array,
-    tokens: Tokens,
-    classes: Classes,
-    parameters: tuple[Array, ...],
-) -> Array:
-    """Σ weight · loss over the tokens. Weights: (tokens,); parameters of the loss: (1, 1) each."""
-    losses = losses_of(plan, token_values(plan, heads, tokens, classes), tokens, parameters)
-    return jnp.sum(weights * unless_left_out(losses[:, 0], weights))
+def weighted_sum(plan: Plan, arguments: Arguments) -> tuple[Array, tuple[Array, ...]]:
+    """Σ weight · loss over the tokens, and the constant values of each token."""
+    heads, weights, tokens, classes, parameters = arguments
+    live = live_tokens(plan, tokens, weights)
+    values = values_of_live(plan, live, heads, tokens, classes)
+    losses = losses_of(plan, values, tokens, parameters)
+    return jnp.sum(weights * unless_left_out(losses, weights)), constants_of(plan, values)
 
 
 def losses_of(
     plan: Plan, values: tuple[Array, ...], tokens: Tokens, parameters: tuple[Array, ...]
 ) -> Array:
-    """The loss of each token, (tokens, 1): the only value where the plan has no loss."""
+    """The loss of each token, (tokens…): the first value where the plan has no loss."""
+    rows = tokens.row_mask.shape[:-1]
+    each = tuple(jnp.broadcast_to(x, (*rows, *x.shape)) for x in parameters)
+    return _losses(plan, values, tokens.row_mask, tokens.of_loss, each)
+
+
+def _losses(plan: Plan, values: Any, row_mask: Array, of_loss: Any, each: Any) -> Array:
     if plan.loss is None:
-        (value,) = values
-        return value
-    return plan.loss(values, tokens.row_mask, tokens.of_loss, parameters)
+        return values[0][..., 0]
+    return plan.loss(values, row_mask, of_loss, each)
+
+
+def constants_of(plan: Plan, values: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The values that are told beside the loss, and not differentiated."""
+    found = values[len(values) - plan.constants :]
+    return tuple(lax.stop_gradient(v[..., 0]) for v in found)
 
 
 def unless_left_out(values: Array, weights: Array) -> Array:
@@ -53,23 +90,24 @@ def unless_left_out(values: Array, weights: Array) -> Array:
 
 
 @partial(weighted_sum.defjvp, symbolic_zeros=True)
-def _weighted_sum_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _weighted_sum_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
     # For speed and memory: value and gradients in one pass over the tokens.
-    total, gradients = _with_gradients(plan, _wanted(tangents), *primals)
-    return total, _pairing(plan, total, gradients, tangents)
+    total, constants, gradients = _with_gradients(plan, _wanted(tangents[0]), *primals)
+    still = tuple(map(zero_from_primal, constants))
+    return (total, constants), (_pairing(plan, total, gradients, tangents[0]), still)
 
 
 def _is_zero(tangent: Any) -> bool:
     return isinstance(tangent, SymbolicZero)
 
 
-def _wanted(tangents: Any) -> tuple[bool, ...]:
+def _wanted(tangents: Arguments) -> tuple[bool, ...]:
     """Which arguments move, in the order of the leaves."""
     leaves = jax.tree.leaves(tangents, is_leaf=_is_zero)
     return tuple(moving(t) is not None for t in leaves)
 
 
-def _pairing(plan: Plan, total: Array, gradients: Any, tangents: Any) -> Array:
+def _pairing(plan: Plan, total: Array, gradients: Any, tangents: Arguments) -> Array:
     """⟨gradient, tangent⟩, over the arguments that have both."""
 
     def products(gradients: Any, tangents: Any) -> list[Array]:
@@ -80,119 +118,216 @@ def _pairing(plan: Plan, total: Array, gradients: Any, tangents: Any) -> Array:
     # Every shard of the classes knows its part of the gradients by what meets the logits, and the
     # whole of the others.
     of_shard, of_whole = gradients
-    heads, weights, tokens, classes, parameters = tangents
-    parts = products(of_shard, (heads, tokens.data, classes))
-    whole = products(of_whole, (weights, tokens.row_mask, tokens.of_loss, parameters))
-    return reduce(operator.add, whole, over_shards(plan, parts, total))
+    parts = products(of_shard, _meeting_logits(tangents))
+    return reduce(
+        operator.add, products(of_whole, _others(tangents)), over_shards(plan, parts, total)
+    )
+
+
+def _meeting_logits(x: Arguments) -> Any:
+    return x.heads, x.tokens.data, x.classes
+
+
+def _others(x: Arguments) -> Any:
+    return x.weights, x.tokens.row_mask, x.tokens.of_loss, x.parameters
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _with_gradients(plan: Plan, wanted: tuple[bool, ...], *arguments: Any) -> tuple[Array, Any]:
-    """The weighted sum, and its gradients by the wanted leaves of the arguments (else None).
+def _with_gradients(
+    plan: Plan, wanted: tuple[bool, ...], arguments: Arguments
+) -> tuple[Array, tuple[Array, ...], Any]:
+    """The weighted sum, the constants, and the gradients by the wanted leaves (else None).
 
     Those by heads, data of the row function and classes; and apart from them all others.
     """
-    return _sum_and_gradients(plan, wanted, *arguments)
+    want = jax.tree.unflatten(jax.tree.structure(arguments), wanted)
+    weights = None if want.weights else arguments.weights  # whose slope is the loss of each token
+    live = live_tokens(plan, arguments.tokens, weights)
+    compute = partial(_sum_and_gradients, plan, want)
+    return by_platform(plan, arguments.heads, live is not None, compute, arguments, live)
 
 
 @partial(_with_gradients.defjvp, symbolic_zeros=True)
 def _with_gradients_jvp(plan: Plan, wanted: Any, primals: Any, tangents: Any) -> Any:
     # The sum moves by the gradients that do not cancel; the gradients as their formula does.
-    result = _with_gradients(plan, wanted, *primals)
-    slopes = _with_gradients(plan, _wanted(tangents), *primals)[1]
-    moving_sum = _pairing(plan, result[0], slopes, tangents)
+    total, constants, gradients = _with_gradients(plan, wanted, *primals)
+    slopes = _with_gradients(plan, _wanted(tangents[0]), *primals)[2]
+    moving_sum = _pairing(plan, total, slopes, tangents[0])
     full = jax.tree.map(instantiate, primals, tangents)
-    again = partial(_sum_and_gradients, plan, wanted, differentiated=True)
-    return result, (moving_sum, jax.jvp(again, primals, full)[1][1])
+    want = jax.tree.unflatten(jax.tree.structure(primals[0]), wanted)
+    limits = limits_here(plan, primals[0].heads, False)
+    limits = limits._replace(part=limits.chunk)
+
+    def again(arguments: Arguments) -> Any:
+        found = _sum_and_gradients(plan, want, limits, arguments, None, True)
+        return found[2]
+
+    moving_gradients = jax.jvp(again, primals, full)[1]
+    still = tuple(map(zero_from_primal, constants))
+    return (total, constants, gradients), (moving_sum, still, moving_gradients)
+
+
+class _Sums(NamedTuple):
+    """What adds up over the tokens, None where it is not wanted; of heads in their order."""
+
+    by_w: list[Array | None]
+    by_b: list[Array | None]
+    by_classes: list[Array | None]
+    by_shaping: list[Array | None]
+    by_parameters: list[Array | None]
+
+
+class _Results(NamedTuple):
+    """What each token has."""
+
+    losses: Array
+    constants: tuple[Array, ...]
+    by_data: list[Array | None]
+    by_data_of_loss: list[Array | None]
 
 
 def _sum_and_gradients(
     plan: Plan,
-    wanted: tuple[bool, ...],
-    *arguments: Any,
+    want: Arguments,
+    limits: Limits,
+    arguments: Arguments,
+    live: Array | None,
     differentiated: bool = False,
-) -> tuple[Array, Any]:
+) -> tuple[Array, tuple[Array, ...], Any]:
     heads, weights, tokens, classes, parameters = arguments
-    want_heads, want_weights, want_tokens, want_classes, want_parameters = jax.tree.unflatten(
-        jax.tree.structure(arguments), wanted
-    )
 
-    def step(sums: Any, part: Any) -> tuple[Any, Any]:
-        xs, weight, here = part
-        here_heads = [h._replace(x=x) for h, x in zip(heads, xs, strict=True)]
-        zs, pulls = zip(*(chunk_logits(plan, classes, h) for h in here_heads), strict=True)
-        values, residuals = values_and_residuals(plan, zs, here, classes)
+    def cut(x: Any) -> Any:
+        return x
 
-        def loss(values: Any, of_loss: Any, parameters: Any) -> Array:
-            return losses_of(plan, values, here._replace(of_loss=of_loss), parameters)
-
-        losses, pull = jax.vjp(loss, values, here.of_loss, parameters)
-        by_values, by_data, by_parameters = pull(weight)
-        left_out = weight == 0.0
-        partials = partials_of(plan, residuals, zs, here, classes)
-        slopes = _slopes(left_out, by_values, partials)
-        dxs, new_sums = [], []
-        of_heads, of_classes, of_parameters = sums
-        for head, g, take, want, (dw, db) in zip(
-            here_heads, slopes, pulls, want_heads, of_heads, strict=False
-        ):
-            g = take(g)
-            cast = g.astype(head.w.dtype)
-            dxs.append(product(cast, head.w, ((1,), (1,))) if want.x else None)
-            if want.w:
-                dw = dw + product(head.x, cast, ((0,), (0,)))
-            if want.b:
-                db = db + jnp.sum(g, 0)
-            new_sums.append((dw, db))
-        first = len(zs) + len(here.data)
-        of_rows = _of_tokens(want_tokens.data, slopes[len(zs) : first], here.data)
-        new_classes = _added(of_classes, slopes[first:])
-        by_data = [
-            _unless_undefined(left_out, g) if want else None
-            for g, want in zip(by_data, want_tokens.of_loss, strict=True)
-        ]
-        new_parameters = [
-            None if total is None else total + g
-            for total, g in zip(of_parameters, by_parameters, strict=True)
-        ]
-        return (new_sums, new_classes, new_parameters), (losses[:, 0], dxs, of_rows, by_data)
-
-    def zeros(x: Array | None, want: bool | None) -> Array | None:
-        if x is None or not want:
-            return None
-        return vary_like(jnp.zeros_like(x, compute_dtype(x)), *jax.tree.leaves(arguments))
-
-    of_heads = [(zeros(h.w, w.w), zeros(h.b, w.b)) for h, w in zip(heads, want_heads, strict=True)]
-    of_classes = [zeros(x, w) for x, w in zip(classes.data, want_classes.data, strict=True)]
-    of_parameters = [zeros(x, w) for x, w in zip(parameters, want_parameters, strict=True)]
-    sums = (of_heads, of_classes, of_parameters)
+    if limits.pads_classes:
+        heads, classes, cut = pad_classes(heads, classes)
+    heads = tuple(h._replace(w=features_whole(h.w)) for h in heads)
+    whole = Arguments(heads, weights, tokens, classes, parameters)
+    how = schedule(weights.shape, devices_of(weights), limits)
+    step = partial(_chunk, plan, want, whole, how.parts > 1)
     if differentiated:
         step = jax.checkpoint(step, prevent_cse=False)
-    sums, (losses, dxs, of_rows, by_data) = in_chunks(
-        plan.chunk, step, sums, (inputs(heads), weights[:, None], tokens)
+    given = (inputs(heads), weights, tokens)
+    sums, (found, dxs) = in_chunks(how, step, _zero_sums(want, whole), given, live)
+    by_heads = tuple(
+        Head(dx, None if dw is None else cut(features_whole(dw)), cut(db))
+        for dx, dw, db in zip(dxs, sums.by_w, sums.by_b, strict=True)
     )
-    of_heads, of_classes, of_parameters = sums
-    by_heads = tuple(Head(dx, dw, db) for dx, (dw, db) in zip(dxs, of_heads, strict=True))
+    shaping = jax.tree.unflatten(jax.tree.structure(classes.shaping), sums.by_shaping)
+    by_classes = Classes(None, tuple(map(cut, sums.by_classes)), shaping)
     of_shard = _leaves_like(
-        (heads, tokens.data, classes),
-        (by_heads, tuple(of_rows), Classes(None, tuple(of_classes))),
+        _meeting_logits(arguments), (by_heads, tuple(found.by_data), by_classes)
     )
-    losses = unless_left_out(losses, weights)
+    losses = unless_left_out(found.losses, weights)
     # An infinite slope is made finite, as those of the row functions are.
-    by_weights = jnp.clip(losses, -largest(losses), largest(losses)) if want_weights else None
-    of_whole = (by_weights, None, *by_data, *of_parameters)
-    return jnp.sum(weights * losses), (of_shard, of_whole)
+    by_weights = jnp.clip(losses, -largest(losses), largest(losses)) if want.weights else None
+    of_whole = (by_weights, None, *found.by_data_of_loss, *sums.by_parameters)
+    return jnp.sum(weights * losses), found.constants, (of_shard, of_whole)
 
 
-def _slopes(left_out: Array, by_values: Any, partials: Any) -> list[Array | None]:
+def _zero_sums(want: Arguments, whole: Arguments) -> _Sums:
+    everything = jax.tree.leaves(whole)
+
+    def zeros(x: Array | None, wanted: Any) -> Array | None:
+        if x is None or not wanted:
+            return None
+        return vary_like(jnp.zeros(x.shape, compute_dtype(x)), *everything)
+
+    def of(xs: Any, wanted: Any) -> list[Array | None]:
+        return [zeros(x, w) for x, w in zip(xs, wanted, strict=True)]
+
+    heads, classes = whole.heads, whole.classes
+    by_w = of([h.w for h in heads], [w.w for w in want.heads])
+    return _Sums(
+        [None if dw is None else features_whole(dw) for dw in by_w],
+        of([h.b for h in heads], [w.b for w in want.heads]),
+        of(classes.data, want.classes.data),
+        of(jax.tree.leaves(classes.shaping), jax.tree.leaves(want.classes.shaping)),
+        of(whole.parameters, want.parameters),
+    )
+
+
+def _chunk(
+    plan: Plan, want: Arguments, whole: Arguments, parted: bool, sums: _Sums, given: Any
+) -> tuple[_Sums, tuple[_Results, list[Array | None]]]:
+    """A chunk: the slopes of its parts by the logits, and one product for each of dx and dw."""
+    part = partial(_part, plan, want, whole)
+    run = partial(in_parts, part) if parted else part
+    xs = given[0]
+    sums, (slopes, found) = run(sums, given)
+    dxs, dws = [], []
+    for head, x, g, wanted, dw in zip(whole.heads, xs, slopes, want.heads, sums.by_w, strict=True):
+        dxs.append(slope_by_x(plan, g, head.w) if wanted.x else None)
+        dws.append(dw if dw is None else features_whole(dw + slope_by_w(plan, x, g)))
+    return sums._replace(by_w=dws), (found, dxs)
+
+
+def _part(
+    plan: Plan, want: Arguments, whole: Arguments, sums: _Sums, given: Any
+) -> tuple[_Sums, tuple[list[Array | None], _Results]]:
+    """The slopes by the logits of each head, in the dtype of its operands."""
+    xs, weights, here = given
+    heads = [h._replace(x=x) for h, x in zip(whole.heads, xs, strict=True)]
+    zs, pulls = zip(
+        *(logits_and_pull(whole.classes, raw_logits(plan, h)) for h in heads), strict=True
+    )
+    values, residuals = values_and_residuals_of(plan, zs, here, whole.classes)
+    losses, pull = _loss_and_pull(plan, values, here, whole.parameters)
+    by_values, by_data_of_loss, by_parameters = pull(weights)
+    left_out = weights == 0.0
+    partials = partials_of(plan, residuals, zs, here, whole.classes)
+    places = len(zs) + len(here.data) + len(whole.classes.data)
+    slopes = _slopes(left_out, by_values, partials, places)
+    of_raw, by_b, by_shaping = [], [], sums.by_shaping
+    for g, pull_raw, h, db in zip(slopes[: len(zs)], pulls, heads, sums.by_b, strict=True):
+        raw, shaping = pull_raw(g)
+        of_raw.append(raw.astype(h.w.dtype))
+        by_b.append(None if db is None else db + jnp.sum(raw, tuple(range(raw.ndim - 1))))
+        by_shaping = _added(by_shaping, jax.tree.leaves(shaping))
+    first = len(zs) + len(here.data)
+    by_data = [
+        _summed_to(x.shape, g) if wanted and g is not None else None
+        for g, wanted, x in zip(slopes[len(zs) : first], want.tokens.data, here.data, strict=True)
+    ]
+    by_data_of_loss = [
+        _unless_undefined(left_out, g) if wanted else None
+        for g, wanted in zip(by_data_of_loss, want.tokens.of_loss, strict=True)
+    ]
+    by_parameters = [
+        _unless_undefined(left_out, g) if total is not None else None
+        for g, total in zip(by_parameters, sums.by_parameters, strict=True)
+    ]
+    sums = sums._replace(
+        by_b=by_b,
+        by_classes=_added(sums.by_classes, slopes[first:]),
+        by_shaping=by_shaping,
+        by_parameters=_added(sums.by_parameters, by_parameters),
+    )
+    return sums, (of_raw, _Results(losses, constants_of(plan, values), by_data, by_data_of_loss))
+
+
+def _loss_and_pull(
+    plan: Plan, values: tuple[Array, ...], here: Tokens, parameters: tuple[Array, ...]
+) -> tuple[Array, Callable[[Array], Any]]:
+    """The losses, and their derivatives by values, data and parameters, all per token."""
+    rows = here.row_mask.shape[:-1]
+    each = tuple(jnp.broadcast_to(x, (*rows, *x.shape)) for x in parameters)
+    moving_values = values[: len(values) - plan.constants]
+
+    def loss(values_: Any, of_loss: Any, each: Any) -> Array:
+        return _losses(plan, (*values_, *values[len(values_) :]), here.row_mask, of_loss, each)
+
+    return jax.vjp(loss, moving_values, here.of_loss, each)
+
+
+def _slopes(left_out: Array, by_values: Any, partials: Any, places: int) -> list[Any]:
     """Σ over the values of (derivative of the loss by it)·(its partial), for each argument."""
     floating = [g for g in by_values if g.dtype != jax.dtypes.float0]
-    places = max(map(len, partials))
     found: list[Array | None] = []
     for i in range(places):
         terms = [
             g * of_value[i]
-            for g, of_value in zip(floating, partials, strict=True)
+            for g, of_value in zip(floating, partials)
             if i < len(of_value) and of_value[i] is not None
         ]
         total = reduce(operator.add, terms) if terms else None
@@ -202,29 +337,28 @@ def _slopes(left_out: Array, by_values: Any, partials: Any) -> list[Array | None
 
 def _unless_undefined(left_out: Array, slope: Array) -> Array:
     """The slope; 0 where weight 0 meets what is not finite: a finite one moves by its weight."""
+    left_out = left_out.reshape(left_out.shape + (1,) * (slope.ndim - left_out.ndim))
     return jnp.where(left_out & ~jnp.isfinite(slope), 0.0, slope)
 
 
-def _of_tokens(wanted: Any, slopes: list[Array | None], data: Any) -> list[Array | None]:
-    """The gradients by the tokens' data: summed over the classes where there is one number each."""
-    found = [
-        (jnp.sum(g, 1, keepdims=True) if x.shape[1] == 1 else g) if want and g is not None else None
-        for g, want, x in zip(slopes, wanted, data)
-    ]
-    return found + [None] * (len(data) - len(found))
-
-
 def _added(sums: list[Array | None], slopes: list[Array | None]) -> list[Array | None]:
-    """The sums over the tokens, and over the classes for one number that they share."""
+    """The sums, with slopes per token or per entry summed to their shapes."""
     slopes = slopes + [None] * (len(sums) - len(slopes))
     return [
         total if total is None or g is None else total + _summed_to(total.shape, g)
-        for total, g in zip(sums, slopes)
+        for total, g in zip(sums, slopes, strict=True)
     ]
 
 
 def _summed_to(shape: tuple[int, ...], x: Array) -> Array:
-    return jnp.sum(x, axis=0 if shape[1] > 1 else None, keepdims=True)
+    """x summed over the axes that the shape has not, or has with size one."""
+    x = jnp.sum(x, tuple(range(x.ndim - len(shape))))
+    one = [a for a, (n, m) in enumerate(zip(shape, x.shape)) if _is_one(n) and not _is_one(m)]
+    return jnp.sum(x, tuple(one), keepdims=True)
+
+
+def _is_one(n: Any) -> bool:
+    return isinstance(n, int) and n == 1
 
 
 def _leaves_like(arguments: Any, gradients: Any) -> tuple[Array | None, ...]:

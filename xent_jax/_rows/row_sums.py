@@ -9,7 +9,8 @@ the state of the part is
                                          C + Y·log1p(s);
     B = Σ y over entries below m         for the gradient at a likely class;
     i, a                                 the index of the first maximal entry, and what stands
-                                         beside a maximal entry in another array.
+                                         beside a maximal entry in another array;
+    z_k                                  the entry of class k, 0 in a part without it.
 
 One entry is (z, 0, 0, 0, y, 0). Parts 1 and 2 with d = m₁ − m₂ ≥ 0 make a whole with maximum m₁:
 every depth of part 2 grows by d, every weight shrinks by e^{−d}, and of its 1 + s₂ no entry is left
@@ -36,8 +37,11 @@ from .._class_axes import (
     class_index,
     class_max,
     class_sum,
+    first_class,
+    is_class,
     local,
     local_count,
+    take_class,
     vary_like,
 )
 from .._math.dtypes import largest, widen
@@ -45,11 +49,13 @@ from .._math.elementary import exp
 
 
 class Logits(NamedTuple):
-    """A row's logits, labels that weigh its entries, and what stands beside them."""
+    """A row's logits, labels that weigh its entries, what stands beside them, and a class id."""
 
     z: Array
     labels: tuple[Array, ...] = ()
     beside: Array | None = None
+    id: Array | None = None
+    given: Array | None = None  # the logits before they were made finite
 
 
 class RowSums(NamedTuple):
@@ -63,6 +69,7 @@ class RowSums(NamedTuple):
     below: tuple[Array, ...]  # B
     index: Array | None
     beside: Array | None
+    at_id: Array | None
 
     @property
     def total(self) -> Array:
@@ -94,7 +101,7 @@ def merge(a: RowSums, b: RowSums) -> RowSums:
         return jnp.where(first, y, x)
 
     lower_total = 1.0 + lower(a.rest, b.rest)
-    spread = index = beside = None
+    spread = index = beside = at_id = None
     if a.spread is not None and b.spread is not None:
         # e^{−d}·d first: where it is 0, d times the total may be too large a number.
         grown = shrink * lower(a.spread, b.spread) + (shrink * d) * lower_total
@@ -103,6 +110,8 @@ def merge(a: RowSums, b: RowSums) -> RowSums:
         index = jnp.where(tie, jnp.minimum(a.index, b.index), upper(a.index, b.index))
     if a.beside is not None and b.beside is not None:
         beside = jnp.where(tie, jnp.maximum(a.beside, b.beside), upper(a.beside, b.beside))
+    if a.at_id is not None and b.at_id is not None:
+        at_id = a.at_id + b.at_id
     masses = list(zip(a.masses, b.masses, strict=True))
     lower_masses = [lower(*both) for both in masses]
     return RowSums(
@@ -120,6 +129,7 @@ def merge(a: RowSums, b: RowSums) -> RowSums:
         ),
         index=index,
         beside=beside,
+        at_id=at_id,
     )
 
 
@@ -145,7 +155,7 @@ def _row_sums(
 ) -> tuple[RowSums, ...]:
     inner = local(axes)
     sums = lax.platform_dependent(
-        tuple(_finite(row) for row in rows),
+        tuple(_finite(_of_shard(axes, row)) for row in rows),
         cpu=partial(_two_passes, inner, spread, index),
         default=partial(_one_read, inner, spread, index),
     )
@@ -163,12 +173,26 @@ def _row_sums_jvp(axes: Axes, spread: bool, index: bool, primals: Any, tangents:
     def plain(rows: tuple[Logits, ...]) -> tuple[RowSums, ...]:
         return tuple(
             _sums_below(axes, lax.stop_gradient(s.maximum), _finite(row), spread)._replace(
-                index=s.index, beside=s.beside
+                index=s.index, beside=s.beside, at_id=_at_id_by_sum(axes, row)
             )
             for row, s in zip(rows, sums, strict=True)
         )
 
     return sums, jax.jvp(plain, primals, tangents)[1]
+
+
+def _of_shard(axes: Axes, row: Logits) -> Logits:
+    """The id among the classes of this shard, −1 for one of another shard."""
+    if row.id is None or not across(axes):
+        return row
+    here = row.id - first_class(row.z, axes)
+    return row._replace(id=jnp.where(here < local_count(row.z, axes), jnp.maximum(here, -1), -1))
+
+
+def _at_id_by_sum(axes: Axes, row: Logits) -> Array | None:
+    if row.id is None:
+        return None
+    return class_sum(jnp.where(is_class(row.id, row.z, axes), widen(row.z), 0.0), axes)
 
 
 def _finite(row: Logits) -> Logits:
@@ -177,9 +201,14 @@ def _finite(row: Logits) -> Logits:
     beside = () if row.beside is None else (lax.stop_gradient(finite_logits(row.beside)),)
     others = (*(y.astype(z.dtype) for y in row.labels), *beside)
     shape = jnp.broadcast_shapes(z.shape, *(x.shape for x in others))
-    z, *others = (vary_like(jnp.broadcast_to(x, shape), z, *others) for x in (z, *others))
+    ids = () if row.id is None else (row.id,)
+    z, *others = (vary_like(jnp.broadcast_to(x, shape), z, *others, *ids) for x in (z, *others))
     count = len(row.labels)
-    return Logits(z, tuple(others[:count]), others[count] if beside else None)
+    found = Logits(z, tuple(others[:count]), others[count] if beside else None)
+    if row.id is None:
+        return found
+    given = jnp.broadcast_to(row.z, shape)
+    return found._replace(id=vary_like(row.id, z), given=vary_like(given, z))
 
 
 def _defined(sums: RowSums) -> RowSums:
@@ -219,7 +248,14 @@ def _entry(axes: Axes, row: Logits, spread: bool, index: bool) -> RowSums:
         below=tuple(zero for _ in labels),
         index=jnp.broadcast_to(class_index(row.z, axes), row.z.shape) if index else None,
         beside=row.beside,
+        at_id=None if row.id is None else _masked_to_id(axes, row),
     )
+
+
+def _masked_to_id(axes: Axes, row: Logits) -> Array:
+    """The logits as they were given, 0 at all other classes than that of the id."""
+    assert row.id is not None and row.given is not None
+    return jnp.where(is_class(row.id, row.z, axes), widen(row.given), 0.0)
 
 
 def _empty(entry: RowSums) -> RowSums:
@@ -251,6 +287,11 @@ def _two_passes(
             lowest = -infinity(row.z)
             beside = jnp.where(row.z == m, row.beside, lowest)
             sums = sums._replace(beside=class_max(beside, axes))
+        if row.id is not None and row.given is not None:
+            # Taken from logits as they are given: no wide copy is gathered.
+            here = row.id >= 0
+            entry = widen(take_class(row.given, jnp.where(here, row.id, 0), axes))
+            sums = sums._replace(at_id=jnp.where(here, entry, 0.0))
         found.append(sums)
     return tuple(found)
 
@@ -273,6 +314,7 @@ def _sums_below(axes: Axes, m: Array, row: Logits, spread: bool) -> RowSums:
         below=tuple(class_sum(jnp.where(u > 0.0, y, 0.0), axes) for y in labels),
         index=None,
         beside=None,
+        at_id=None,
     )
 
 
@@ -288,7 +330,7 @@ def _over_shards(axes: Axes, row: Logits, part: RowSums) -> RowSums:
     top = d == 0.0
     shard = lax.axis_index(names)
     first = shard == -lax.pmax(jnp.where(top, -shard, -lax.axis_size(names)), names)
-    spread = index = beside = None
+    spread = index = beside = at_id = None
     if part.spread is not None:
         spread = lax.psum(shrink * part.spread + (shrink * d) * total, names)
     if part.index is not None:
@@ -296,6 +338,8 @@ def _over_shards(axes: Axes, row: Logits, part: RowSums) -> RowSums:
         index = -lax.pmax(jnp.where(top, -here, -_NO_INDEX), names)
     if part.beside is not None:
         beside = lax.pmax(jnp.where(top, part.beside, -infinity(m)), names)
+    if part.at_id is not None:
+        at_id = lax.psum(part.at_id, names)
     return RowSums(
         maximum=m,
         rest=lax.psum(jnp.where(first, part.rest, shrink * total), names),
@@ -311,4 +355,5 @@ def _over_shards(axes: Axes, row: Logits, part: RowSums) -> RowSums:
         ),
         index=index,
         beside=beside,
+        at_id=at_id,
     )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from .._class_axes import Axes, is_class, take_class
+from .._class_axes import Axes, is_class
 from .._math.dtypes import widen
 from .._math.elementary import exp, expm1, log1p
 from .._math.exact import exact_difference
@@ -34,33 +34,35 @@ class _Residuals(NamedTuple):
 
 
 @cache
-def statistics(*names: str) -> RowFunction:
+def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
     """(axes, row_mask, logits, labels, weights, share) → the named numbers of each row.
 
-    Labels are class ids in range, with class axes of size one, or a distribution of the shape of
-    the logits with one weight per class; the share is broadcast against the logits. What the named
-    numbers do not need is not looked at.
+    Behind them come constant ones, which have no partials. Labels are class ids in range, with
+    class axes of size one, or a distribution of the shape of the logits with one weight per class;
+    the share is broadcast against the logits. What the numbers do not need is not looked at.
     """
+
+    every = (*names, *constant)
 
     def formula(axes: Axes, z: Array, labels: Array, weights: Array, share: Array) -> Any:
         of = {"under_labels": lambda: weighed(labels, weights), "under_share": lambda: widen(share)}
-        targets = tuple(of[name]() for name in LABELLED if name in names)
-        (sums,) = row_sums(
-            axes, Logits(z, targets), spread="entropy" in names, index="argmax" in names
-        )
+        targets = tuple(of[name]() for name in LABELLED if name in every)
+        at_label = "at_label" in every
+        row = Logits(z, targets, id=labels if at_label else None)
+        (sums,) = row_sums(axes, row, spread="entropy" in every, index="argmax" in every)
         log_total = log1p(sums.rest)
         values = {"argmax": sums.index, "logsumexp": _unclipped(sums.maximum + log_total)}
         if sums.spread is not None:
             values["entropy"] = log_total + sums.spread / sums.total
-        present = [name for name in LABELLED if name in names]
+        present = [name for name in LABELLED if name in every]
         for name, cost, mass in zip(present, sums.costs, sums.masses, strict=True):
             values[name] = cost + mass * log_total
-        at_label = None
-        if "at_label" in names:
-            cost = _depth_of_label(axes, z, labels, sums.maximum) + log_total
-            values["at_label"], at_label = cost, expm1(-cost)
-        kept = sums._replace(costs=tuple(None for _ in sums.costs), index=None)
-        return tuple(values[name] for name in names), _Residuals(kept, at_label)
+        excess = None
+        if sums.at_id is not None:
+            cost = _depth_of_label(sums.at_id, sums.maximum) + log_total
+            values["at_label"], excess = cost, expm1(-cost)
+        kept = sums._replace(costs=tuple(None for _ in sums.costs), index=None, at_id=None)
+        return tuple(values[name] for name in every), _Residuals(kept, excess)
 
     def partials(
         axes: Axes, residuals: _Residuals, z: Array, labels: Array, weights: Array, share: Array
@@ -111,11 +113,9 @@ def pull_to_labels(sums: RowSums, i: int, u: Array, p: Array, y: Array) -> Array
     return p * others - y * ((sums.rest - expm1(-u)) / sums.total)
 
 
-def _depth_of_label(axes: Axes, z: Array, ids: Array, m: Array) -> Array:
-    """u_y, the label's logit taken from the logits as they are given: no wide copy is gathered."""
-    z_y = widen(take_class(z, ids, axes))
+def _depth_of_label(z_y: Array, m: Array) -> Array:
+    """u_y; against +inf any other logit has probability 0."""
     far = infinity(m)
-    # Against +inf any other logit has probability 0.
     unlikely = (z_y == -jnp.inf) | ((m >= far) & (z_y < far))
     return jnp.where(unlikely, jnp.inf, m - finite_logits(z_y))
 

@@ -1,0 +1,97 @@
+"""Independent labels: Σ over the classes of binary cross entropies, of labels given per token.
+
+Labels are few ids of the classes that are 1, or what a function makes of a token's data.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from .._class_axes import Axes, across, class_sum, first_class, vary_like
+from .._rows.bernoulli import cross_entropy
+from .._rows.row_function import RowFunction
+from .rows import alike, at_each_row, places
+from .traced_function import TracedFunction
+
+
+class LabelsFunction(NamedTuple):
+    """A traced function of one token's data, and the shapes of what it closes over."""
+
+    program: Any
+    shapes: tuple[tuple[int, ...], ...]
+    arguments: int
+
+    @classmethod
+    def of(cls, function: TracedFunction, arguments: int) -> tuple["LabelsFunction", Any]:
+        """The static part, and what is closed over as data of the classes, (1, n) each."""
+        closed_over = [jnp.asarray(x) for x in function.closed_over]
+        shapes = tuple(x.shape for x in closed_over)
+        return cls(function.program, shapes, arguments), [x.reshape(1, -1) for x in closed_over]
+
+    def __call__(self, z: Array, data: tuple[Array, ...], closed_over: Any) -> Array:
+        sizes = (x.reshape(-1)[: _size(shape)] for x, shape in zip(closed_over, self.shapes))
+        given = tuple(x.reshape(shape) for x, shape in zip(sizes, self.shapes))
+        function = TracedFunction(self.program, given)
+        return function.at_each(z.ndim - 1, *data)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+@cache
+def independent_row(function: LabelsFunction | None) -> RowFunction:
+    """(axes, row_mask, logits, *data of the token, kept, weight of class 1, *closed over) → cost.
+
+    The data of a token are the ids (tokens…, k), or what the function takes. Nothing is subtracted
+    for labels 0 and 1.
+    """
+    count = 1 if function is None else function.arguments
+
+    def labels(axes: Axes, z: Array, data: tuple[Array, ...]) -> tuple[Array, Array]:
+        of_token, (kept, positive), closed_over = (
+            data[:count],
+            data[count : count + 2],
+            data[count + 2 :],
+        )
+        if function is None:
+            y = _marked(axes, z, *of_token)
+        else:
+            y = _of_shard(axes, z, function(z, of_token, closed_over)).astype(z.dtype)
+            y = jnp.where((y >= 0.0) & (y <= 1.0), y, jnp.nan)
+        return jnp.where(kept > 0.0, y, 0.0), positive
+
+    def formula(axes: Axes, z: Array, *data: Array) -> Any:
+        y, positive = labels(axes, z, data)
+        return class_sum(cross_entropy.formula((), z, y, positive)[0], axes), ()
+
+    def partials(axes: Axes, _: Any, z: Array, *data: Array) -> tuple[Array | None, ...]:
+        y, positive = labels(axes, z, data)
+        by_z, _by_labels, by_positive = cross_entropy.partials((), (), z, y, positive)
+        return by_z, *((None,) * count), None, by_positive
+
+    return RowFunction(formula, partials)
+
+
+def _marked(axes: Axes, z: Array, ids: Array) -> Array:
+    """1 at the ids, 0 elsewhere."""
+    ids, empty = alike(z, ids, jnp.zeros((1,) * (z.ndim - 1) + z.shape[-1:], bool))
+
+    def mark(empty: Array, ids: Array) -> Array:
+        return empty.at[ids].set(True, mode="drop")
+
+    empty = vary_like(empty, z, ids)
+    return at_each_row(mark)(empty, places(axes, z, ids)).astype(z.dtype)
+
+
+def _of_shard(axes: Axes, z: Array, y: Array) -> Array:
+    """Labels of all classes as those of this shard; classes that only fill up have label 0."""
+    if across(axes):
+        return lax.dynamic_slice_in_dim(y, first_class(z, axes), z.shape[-1], -1)
+    missing = z.shape[-1] - y.shape[-1]
+    return jnp.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, missing)]) if missing else y

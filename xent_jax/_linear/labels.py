@@ -1,0 +1,71 @@
+"""Class ids of tokens, as they are given and as the rows take them."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from .. import _checks as check
+from .._class_axes import across
+from .._labelled import weight_of
+from .reduce import Batch
+
+
+class Ids(NamedTuple):
+    """Ids in range (tokens…, 1 or k); which tokens are not ignored, None for all; which of them
+    have valid ids; and which ids count."""
+
+    ids: Array
+    counted: Array | None
+    valid: Array
+    named: Array
+
+
+def token_ids(name: str, here: Batch, labels: Any, several: bool, ignore_index: int | None) -> Ids:
+    """With `several`, k ids per token, of which `ignore_index` leaves out each by itself."""
+    labels, integers = check.label_array(name, labels)
+    if not integers:
+        raise TypeError(
+            f"{name}: labels must be integer class ids, got {labels.dtype}; give a distribution "
+            "over few classes as ids with label_probs."
+        )
+    check.ignore_index_for_ids(name, ignore_index, True)
+    few = labels.shape[-1:] if several else ()
+    check.token_labels(name, labels, here.shape, few)
+    ids = here.per_token(labels, *(few or (1,)))
+    in_range = (ids >= 0) & (ids <= here.classes - 1)
+    named, counted = jnp.ones(ids.shape, bool), None
+    if ignore_index is not None:
+        named = check.differs(ids, ignore_index)
+        counted = jnp.any(named, -1)
+    valid = jnp.all(in_range | ~named, -1)
+    check.ids_in_range(name, lambda: valid, here.classes)
+    return Ids(jnp.where(in_range, ids, 0).astype(jnp.int32), counted, valid, named)
+
+
+def existing(here: Batch, ids: Array) -> Array | bool:
+    """Which ids are those of classes that exist."""
+    if here.kept is None:
+        return True
+    kept = here.kept.astype(here.dtype)
+    return of_classes(here, kept, ids) > 0.0
+
+
+def of_classes(here: Batch, flat: Array, ids: Array) -> Array:
+    """The entry of a vector over the classes at each id, of the shape of the ids."""
+    return weight_of(flat, ids, here.heads[0].w, here.axes)
+
+
+def label_probabilities(name: str, here: Batch, labels: Any, given: Any, found: Ids) -> Array:
+    """(tokens…, k): the probabilities that were given, 0 for ids that do not count."""
+    probs = check.real_array(name, "label_probs", given)
+    check.same_shape(name, "labels", jnp.asarray(labels), "label_probs", probs)
+    probs = here.per_token(probs, probs.shape[-1])
+    check.probabilities(name, "label_probs", probs)
+    counts = found.named & existing(here, found.ids)
+    probs = jnp.where(counts, probs, jnp.zeros((), probs.dtype))
+    return probs.astype(here.dtype) if jnp.float64 in (here.dtype, probs.dtype) else probs
+
+
+def one_for_all_shards(name: str, here: Batch, argument: str, x: Array) -> None:
+    check.one_for_all_shards(name, across(here.axes), argument, x)

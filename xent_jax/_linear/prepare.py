@@ -1,0 +1,86 @@
+"""Functions that a user gives become data before the call is compiled."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .. import _checks as check
+from .token_losses import token_structs
+from .traced_function import TracedFunction, traced_function
+
+_LOGITS_FN = "elementwise functions such as lambda z: 30 * jnp.tanh(z / 30)"
+
+
+def prepare_logits_fn(name: str, given: dict[str, Any]) -> None:
+    """logits_fn, traced at one logit, or at all of a token if it is not elementwise."""
+    f = given.get("logits_fn")
+    if f is None or isinstance(f, TracedFunction):
+        return
+    check.function(name, "logits_fn", f, "lambda z: 30 * jnp.tanh(z / 30)")
+    x, w = (given[key] for key in (("x", "w") if "x" in given else ("xp", "wp")))
+    if jnp.ndim(w) == 2:  # else a message follows
+        given["logits_fn"] = _traced_logits_fn(name, f, _dtype(x), jnp.shape(w)[1])
+
+
+def _traced_logits_fn(name: str, f: Any, dtype: Any, classes: int) -> TracedFunction:
+    all_of_them, one = (jax.ShapeDtypeStruct(s, dtype) for s in ((classes,), ()))
+    try:
+        function, out = traced_function(f, all_of_them)
+    except (TypeError, AttributeError) as error:
+        got = str(error).splitlines()[0]
+        raise TypeError(
+            f"{name}: logits_fn must map an array to one of the same shape and dtype, got {got}; "
+            f"use {_LOGITS_FN}."
+        ) from error
+    check.elementwise(name, "logits_fn", all_of_them, out, _LOGITS_FN)
+    if classes == 1 or not function.keeps_shapes:
+        return function
+    try:  # for any number of classes, such as those of a shard
+        alone, out = traced_function(f, one)
+    except (TypeError, ValueError, IndexError):
+        return function
+    return alone if getattr(out, "shape", None) == () else function
+
+
+def _dtype(x: Any) -> Any:
+    wide = getattr(x, "dtype", None) == jnp.float64 and jax.config.jax_enable_x64
+    return jnp.float64 if wide else jnp.float32
+
+
+def prepare_loss(name: str, given: dict[str, Any]) -> None:
+    """loss_fn, traced at the statistics and the data of one token."""
+    prepare_logits_fn(name, given)
+    f = given["loss_fn"]
+    if isinstance(f, TracedFunction):
+        return
+    check.function(name, "loss_fn", f, "lambda s: -s.log_prob")
+    lead = jnp.shape(given["x"])[:-1]
+    given["data"] = jax.tree.map(
+        lambda x: check.token_data(name, x, lead), tuple(given.get("data", ()))
+    )
+    data = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape[len(lead) :], x.dtype), given["data"]
+    )
+    statistics = token_structs(_dtype(given["x"]), given.get("labels") is not None)
+    function, out = traced_function(f, statistics, *data)
+    check.one_number(name, "loss_fn", out)
+    given["loss_fn"] = function
+
+
+def prepare_labels(name: str, given: dict[str, Any]) -> None:
+    """labels, where they are a function, traced at the data of one token."""
+    prepare_logits_fn(name, given)
+    f = given["labels"]
+    if isinstance(f, TracedFunction) or not callable(f):
+        return
+    lead = jnp.shape(given["x"])[:-1]
+    given["data"] = jax.tree.map(
+        lambda x: check.token_data(name, x, lead), tuple(given.get("data", ()))
+    )
+    data = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape[len(lead) :], x.dtype), given["data"]
+    )
+    function, out = traced_function(f, *data)
+    check.labels_of_function(name, out, jnp.shape(given["w"])[-1:])
+    given["labels"] = function

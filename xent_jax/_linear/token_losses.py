@@ -1,0 +1,99 @@
+"""Losses of a token: functions of the numbers of its row, of its data and of parameters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .._epilogue import loss_of_row
+from .._rows.row_function import apply_mask
+from .._statistics import SoftmaxStatistics
+from .traced_function import TracedFunction
+
+
+@dataclass(frozen=True)
+class RowLoss:
+    """`loss_of_row` of the named values, with parameters in order: those of f, α and K, z-loss."""
+
+    f: Callable[..., Array]
+    names: tuple[str, ...]
+    parameters_of_f: int
+    smoothing: bool
+    z_loss: bool
+
+    def __call__(self, values: Any, row_mask: Array, of_loss: Any, parameters: Any) -> Array:
+        of_f, amounts = parameters[: self.parameters_of_f], list(parameters[self.parameters_of_f :])
+        alpha = amounts.pop(0) if self.smoothing else None
+        count = amounts.pop(0) if self.smoothing else 1.0
+        z_loss = amounts.pop(0) if self.z_loss else None
+        numbers, (weight,) = dict(zip(self.names, values)), of_loss
+        loss = loss_of_row(numbers, row_mask, self.f, of_f, weight, alpha, count, z_loss)
+        return loss[..., 0]
+
+
+# The fields of SoftmaxStatistics in order, and the numbers of a row that they are made of.
+NUMBERS = ("at_label", "logsumexp", "entropy", "argmax", "argmax")
+
+
+@dataclass(frozen=True)
+class GivenLoss:
+    """A user's function of the statistics of one token and its data.
+
+    Data of the token: the label, if there is one, then the leaves of what was given. Parameters:
+    what the function closes over.
+    """
+
+    program: Any
+    names: tuple[str, ...]
+    labelled: bool
+    structure: Any  # of the data
+
+    def __call__(self, values: Any, row_mask: Array, of_loss: Any, parameters: Any) -> Array:
+        numbers = {n: v[..., 0] for n, v in zip(self.names, values)}
+        label, leaves = (of_loss[0], of_loss[1:]) if self.labelled else (None, of_loss)
+        rows = row_mask.shape[:-1]
+
+        def one(numbers: Any, label: Any, leaves: Any, closed_over: Any) -> Array:
+            data = jax.tree.unflatten(self.structure, leaves)
+            function = TracedFunction(self.program, closed_over)
+            return function(_statistics(numbers, label, row_mask.dtype), *data)
+
+        f = one
+        for _ in rows:
+            f = jax.vmap(f)
+        loss = f(numbers, label, tuple(leaves), tuple(parameters))
+        return apply_mask(row_mask[..., 0], loss.astype(row_mask.dtype))
+
+
+def _statistics(numbers: dict[str, Array], label: Array | None, dtype: Any) -> SoftmaxStatistics:
+    """The statistics of one token; what the function does not look at is 0."""
+    zero, argmax = jnp.zeros((), dtype), numbers.get("argmax", jnp.zeros((), jnp.int32))
+    return SoftmaxStatistics(
+        None if label is None else 0.0 - numbers.get("at_label", zero),
+        numbers.get("logsumexp", zero),
+        numbers.get("entropy", zero),
+        argmax,
+        None if label is None else argmax == label,
+    )
+
+
+def token_structs(dtype: Any, labelled: bool) -> SoftmaxStatistics:
+    """The shapes of the statistics of one token."""
+    number = jax.ShapeDtypeStruct((), dtype)
+    return SoftmaxStatistics(
+        number if labelled else None,
+        number,
+        number,
+        jax.ShapeDtypeStruct((), jnp.int32),
+        jax.ShapeDtypeStruct((), jnp.bool_) if labelled else None,
+    )
+
+
+def numbers_read(function: TracedFunction, labelled: bool) -> tuple[str, ...]:
+    """The numbers of a row that the function looks at, in the order in which a row gives them."""
+    numbers = NUMBERS if labelled else NUMBERS[1:4]
+    read = {name for name, used in zip(numbers, function.reads) if used}
+    return tuple(name for name in NUMBERS[:4] if name in read) or ("logsumexp",)
