@@ -126,5 +126,10 @@ def varying(x: Array) -> frozenset[str]:
 
 def vary_like(x: Array, *like: Array) -> Array:
     """x, typed as varying over the mesh axes over which any of the others does."""
-    missing = tuple(frozenset().union(*map(varying, like)) - varying(x))
+    return vary_over(frozenset().union(*map(varying, like)), x)
+
+
+def vary_over(axes: frozenset[str], x: Array) -> Array:
+    """x, typed as varying over the mesh axes."""
+    missing = tuple(axes - varying(x))
     return lax.pcast(x, missing, to="varying") if missing else x

@@ -46,7 +46,7 @@ def linear_softmax_cross_entropy(
     chunk_size: int | None = None,
     precision: PrecisionLike = None,
     axis_name: str | tuple[str, ...] | None = None,
-) -> Array | tuple[Array, SoftmaxStatistics]:
+) -> Any:
     """Cross entropy of softmax(x @ w + b) at class ids, without the tokens × classes logits.
 
     −log p_y = u_y + log1p(s) with the numbers of `softmax_cross_entropy`, chunk after chunk of the
@@ -157,7 +157,7 @@ def linear_softmax_entropy(
     chunk_size: int | None = None,
     precision: PrecisionLike = None,
     axis_name: str | tuple[str, ...] | None = None,
-) -> Array | tuple[Array, SoftmaxStatistics]:
+) -> Any:
     """Entropy of softmax(x @ w + b), without the tokens × classes logits.
 
     H = log1p(s) + Σ_j e^{−u_j} u_j / (1 + s), as in `softmax_entropy`, chunk after chunk.

@@ -12,6 +12,7 @@ from .arrays import real_array as real_array
 from .arrays import same_shape as same_shape
 from .arrays import scalar as scalar
 from .arrays import token_data as token_data
+from .axes import bound_axes as bound_axes
 from .axes import class_axes as class_axes
 from .axes import joint_axes as joint_axes
 from .axes import mesh_axes as mesh_axes

@@ -43,6 +43,18 @@ def mesh_axes(name: str, axis_name: Any, argument: str, x: Array) -> tuple[str, 
 
     Where the types tell: an array that is the same on every shard is not split.
     """
+    names = bound_axes(name, axis_name)
+    for a in names:
+        if a in varying(jax.lax.axis_index(a)) and a not in varying(x):
+            raise ValueError(
+                f"{name}: axis_name {a!r} does not split the classes: {argument} is the same on "
+                f"every shard of it; leave axis_name out, or split {argument} over {a!r}."
+            )
+    return names
+
+
+def bound_axes(name: str, axis_name: Any) -> tuple[str, ...]:
+    """axis_name (None, a name, or a tuple of names) as names of mesh axes that are bound here."""
     if axis_name is None:
         return ()
     names = axis_name if isinstance(axis_name, tuple) else (axis_name,)
@@ -53,17 +65,12 @@ def mesh_axes(name: str, axis_name: Any, argument: str, x: Array) -> tuple[str, 
                 f"got {axis_name!r}."
             )
         try:
-            shard = jax.lax.axis_index(a)
+            jax.lax.axis_index(a)
         except NameError:
             raise ValueError(
                 f"{name}: axis_name {a!r} is not bound here; call it inside jax.shard_map over a "
                 "mesh with that axis, or leave axis_name out."
             ) from None
-        if a in varying(shard) and a not in varying(x):
-            raise ValueError(
-                f"{name}: axis_name {a!r} does not split the classes: {argument} is the same on "
-                f"every shard of it; leave axis_name out, or split {argument} over {a!r}."
-            )
     return names
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from .._class_axes import vary_like, varying
+from .._class_axes import vary_like
 from .schedule import Schedule
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
@@ -97,7 +97,7 @@ def _loop(
     first = jax.tree.map(lambda x: x[0], chunks)
     total = jax.tree.leaves(chunks)[0].shape[0]
     results = jax.tree.map(
-        lambda x: _vary_like(start((total, *x.shape), x.dtype), x),
+        lambda x: vary_like(start((total, *x.shape), x.dtype), x),
         jax.eval_shape(step, carry, first)[1],
     )
 
@@ -119,7 +119,7 @@ def _conditional(step: Step, carry: Any, chunks: Any, alive: Array) -> tuple[Any
     results = jax.eval_shape(step, carry, jax.tree.map(lambda x: x[0], chunks))[1]
 
     def skip(carry: Any, _: Any) -> tuple[Any, Any]:
-        zeros = (_vary_like(jnp.zeros(x.shape, x.dtype), x) for x in jax.tree.leaves(results))
+        zeros = (vary_like(jnp.zeros(x.shape, x.dtype), x) for x in jax.tree.leaves(results))
         return carry, jax.tree.unflatten(jax.tree.structure(results), zeros)
 
     def turn(carry: Any, given: Any) -> tuple[Any, Any]:
@@ -127,9 +127,3 @@ def _conditional(step: Step, carry: Any, chunks: Any, alive: Array) -> tuple[Any
         return lax.cond(here, step, skip, carry, chunk)
 
     return lax.scan(turn, carry, (chunks, alive))
-
-
-def _vary_like(x: Array, like: Any) -> Array:
-    """x, varying over a mesh as a result of that shape does."""
-    names = tuple(varying(like) - varying(x))
-    return lax.pcast(x, names, to="varying") if names else x

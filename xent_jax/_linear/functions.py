@@ -136,6 +136,7 @@ def all_statistics(name: str, options: Options, given: Given) -> Any:
     nothing = (jnp.zeros((1, 1), here.dtype),) * (3 - len(data))
     tokens = Tokens(row_mask, data)
     values = token_values(how, here.heads, tokens, Classes(here.kept, nothing, here.shaping))
+    values = [jnp.where(row_mask == 0.0, jnp.zeros((), v.dtype), v) for v in values]
     numbers = {n: v.reshape(here.shape) for n, v in zip(names, values, strict=True)}
     valid = None if valid is None else valid.reshape(here.shape)
     row_mask = row_mask.reshape(here.shape)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .. import _checks as check
-from .._class_axes import across
+from .._class_axes import across, in_explicit_mesh
 from .._labelled import weight_of
 from .reduce import Batch
 
@@ -53,6 +53,10 @@ def existing(here: Batch, ids: Array) -> Array | bool:
 
 def of_classes(here: Batch, flat: Array, ids: Array) -> Array:
     """The entry of a vector over the classes at each id, of the shape of the ids."""
+    if in_explicit_mesh(flat, ids):  # where a gather may be refused
+        is_class = ids[..., None] == jnp.arange(flat.size).reshape((1,) * ids.ndim + (-1,))
+        every = flat.reshape((1,) * ids.ndim + (-1,)) + jnp.zeros_like(is_class, flat.dtype)
+        return jnp.sum(jnp.where(is_class, every, 0.0), -1)
     return weight_of(flat, ids, here.heads[0].w, here.axes)
 
 

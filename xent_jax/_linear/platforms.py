@@ -33,10 +33,10 @@ def by_platform(
     )
 
 
-def limits_here(plan: Plan, heads: tuple[Head, ...], masked: bool) -> Limits:
+def limits_here(plan: Plan, heads: tuple[Head, ...]) -> Limits:
     """The limits where only one program can be traced: those of the platform of JAX."""
     platform = _platform_of_mesh(heads[0].x) or jax.default_backend()
-    return limits(heads, plan.chunk, masked, platform == "cpu")._replace(pads_classes=False)
+    return limits(heads, plan.chunk, False, platform == "cpu")._replace(pads_classes=False)
 
 
 def _platform_of_mesh(x: Array) -> str | None:
@@ -54,23 +54,25 @@ def _pads(heads: tuple[Head, ...], plan: Plan, wanted: Limits) -> bool:
     return wanted.pads_classes and not few and not split
 
 
-def pad_classes(
-    heads: tuple[Head, ...], classes: Classes
+def padded(
+    limits: Limits, heads: tuple[Head, ...], classes: Classes
 ) -> tuple[tuple[Head, ...], Classes, Callable[[Any], Any]]:
-    """Heads and classes with a multiple of 128 classes, of which the new ones do not exist.
+    """If wanted, a multiple of 128 classes, of which the new ones do not exist.
 
     Their logits are −inf: a column of zeros would be a class. The last result takes gradients of
     the classes back.
     """
+    if not limits.pads_classes:
+        return heads, classes, lambda x: x
     count = heads[0].w.shape[1]
     missing = -count % 128
 
-    def pad(x: Array | None) -> Array | None:
+    def pad(x: Any) -> Any:
         if x is None or x.shape[-1] != count:  # one number for all classes
             return x
         return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
 
-    def cut(x: Array | None) -> Array | None:
+    def cut(x: Any) -> Any:
         return x[..., :count] if x is not None and x.shape[-1] == count + missing else x
 
     kept = jnp.ones(count, bool) if classes.kept is None else classes.kept

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import _checks as check
+from .._class_axes import class_count, varying
 from .token_losses import token_structs
 from .traced_function import TracedFunction, traced_function
 
@@ -20,13 +21,29 @@ def prepare_logits_fn(name: str, given: dict[str, Any]) -> None:
     check.function(name, "logits_fn", f, "lambda z: 30 * jnp.tanh(z / 30)")
     x, w = (given[key] for key in (("x", "w") if "x" in given else ("xp", "wp")))
     if jnp.ndim(w) == 2:  # else a message follows
-        given["logits_fn"] = _traced_logits_fn(name, f, _dtype(x), jnp.shape(w)[1])
+        over = _mesh_axes(given)
+        given["logits_fn"] = _traced_logits_fn(name, f, _dtype(x), jnp.shape(w)[1], over)
 
 
-def _traced_logits_fn(name: str, f: Any, dtype: Any, classes: int) -> TracedFunction:
+def _mesh_axes(given: dict[str, Any]) -> tuple[str, ...]:
+    """Over which mesh axes any of the arguments varies, inside `jax.shard_map`."""
+    arrays = (x for x in jax.tree.leaves(dict(given)) if isinstance(x, jax.Array))
+    return tuple(sorted(frozenset().union(*map(varying, arrays))))
+
+
+def _axes_of_tokens(given: dict[str, Any]) -> tuple[str, ...]:
+    """The same without those that split the classes."""
+    named = given.get("axis_name") or ()
+    named = named if isinstance(named, tuple) else (named,)
+    return tuple(axis for axis in _mesh_axes(given) if axis not in named)
+
+
+def _traced_logits_fn(
+    name: str, f: Any, dtype: Any, classes: int, over: tuple[str, ...]
+) -> TracedFunction:
     all_of_them, one = (jax.ShapeDtypeStruct(s, dtype) for s in ((classes,), ()))
     try:
-        function, out = traced_function(f, all_of_them)
+        function, out = traced_function(f, all_of_them, over=over)
     except (TypeError, AttributeError) as error:
         got = str(error).splitlines()[0]
         raise TypeError(
@@ -37,15 +54,15 @@ def _traced_logits_fn(name: str, f: Any, dtype: Any, classes: int) -> TracedFunc
     if classes == 1 or not function.keeps_shapes:
         return function
     try:  # for any number of classes, such as those of a shard
-        alone, out = traced_function(f, one)
+        alone, out = traced_function(f, one, over=over)
     except (TypeError, ValueError, IndexError):
         return function
     return alone if getattr(out, "shape", None) == () else function
 
 
 def _dtype(x: Any) -> Any:
-    wide = getattr(x, "dtype", None) == jnp.float64 and jax.config.jax_enable_x64
-    return jnp.float64 if wide else jnp.float32
+    wide = getattr(x, "dtype", None) == jnp.float64
+    return jax.dtypes.canonicalize_dtype(jnp.float64) if wide else jnp.float32
 
 
 def prepare_loss(name: str, given: dict[str, Any]) -> None:
@@ -63,7 +80,7 @@ def prepare_loss(name: str, given: dict[str, Any]) -> None:
         lambda x: jax.ShapeDtypeStruct(x.shape[len(lead) :], x.dtype), given["data"]
     )
     statistics = token_structs(_dtype(given["x"]), given.get("labels") is not None)
-    function, out = traced_function(f, statistics, *data)
+    function, out = traced_function(f, statistics, *data, over=_axes_of_tokens(given))
     check.one_number(name, "loss_fn", out)
     given["loss_fn"] = function
 
@@ -81,6 +98,7 @@ def prepare_labels(name: str, given: dict[str, Any]) -> None:
     data = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape[len(lead) :], x.dtype), given["data"]
     )
-    function, out = traced_function(f, *data)
-    check.labels_of_function(name, out, jnp.shape(given["w"])[-1:])
+    function, out = traced_function(f, *data, over=_axes_of_tokens(given))
+    axes = (1, *check.bound_axes(name, given.get("axis_name")))
+    check.labels_of_function(name, out, (class_count(given["w"], axes),))
     given["labels"] = function

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from .. import _checks as check
 from .._call import in_base, some_kept
@@ -28,7 +28,6 @@ class Options(NamedTuple):
     axis_name: Any = None
     ignore_index: int | None = None
     return_statistics: bool = False
-    token_axes: tuple[str, ...] = ()  # mesh axes that split the tokens, inside `by_types`
 
 
 class Batch(NamedTuple):
@@ -155,24 +154,19 @@ def reduced(
     else:
         arguments = Arguments(heads, weights, tokens, classes, parameters)
         value, constants = weighted_sum(how, arguments)
-        value = _over_tokens(value, options)
     value = in_base(name, value, options.base)
     if options.reduction == "mean":
         count = weights if mass is None else jnp.where(weights == 0.0, 0.0, weights * mass)
-        value = _mean(name, value, count, normalizer, options)
+        value = _mean(name, value, count, normalizer)
     counted = weights != 0.0
     constants = tuple(jnp.where(counted, x, jnp.zeros((), x.dtype)) for x in constants)
     shaped = tuple(x.reshape(here.shape) for x in constants)
     return Reduced(value, shaped, counted.reshape(here.shape))
 
 
-def _over_tokens(total: Array, options: Options) -> Array:
-    return lax.psum(total, options.token_axes) if options.token_axes else total
-
-
-def _mean(name: str, total: Array, count: Array, normalizer: Any, options: Options) -> Array:
+def _mean(name: str, total: Array, count: Array, normalizer: Any) -> Array:
     if normalizer is None:
-        normalizer = _over_tokens(jnp.sum(count), options)
+        normalizer = jnp.sum(count)
     else:
         normalizer = check.scalar(name, "normalizer", normalizer).astype(total.dtype)
     empty = normalizer == 0.0

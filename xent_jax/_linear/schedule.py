@@ -128,8 +128,8 @@ def limits(heads: tuple[Head, ...], given: int | None, masked: bool, cpu: bool) 
     if not masked:
         return found
     tokens = math.prod(heads[0].x.shape[:-1])
-    eighth = -(-tokens // 8) if isinstance(tokens, int) else found.chunk
-    chunk = min(found.chunk, max(eighth, 64 if cpu else 2048))
+    some = -(-tokens // 16) if isinstance(tokens, int) else found.chunk
+    chunk = min(found.chunk, max(some, 64 if cpu else 2048))
     return found._replace(chunk=chunk, part=min(found.part, chunk))
 
 

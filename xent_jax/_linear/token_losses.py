@@ -82,13 +82,15 @@ def _statistics(numbers: dict[str, Array], label: Array | None, dtype: Any) -> S
 
 def token_structs(dtype: Any, labelled: bool) -> SoftmaxStatistics:
     """The shapes of the statistics of one token."""
-    number = jax.ShapeDtypeStruct((), dtype)
+    number: Any = jax.ShapeDtypeStruct((), dtype)
+    index: Any = jax.ShapeDtypeStruct((), jnp.int32)
+    verdict: Any = jax.ShapeDtypeStruct((), jnp.bool_)
     return SoftmaxStatistics(
         number if labelled else None,
         number,
         number,
-        jax.ShapeDtypeStruct((), jnp.int32),
-        jax.ShapeDtypeStruct((), jnp.bool_) if labelled else None,
+        index,
+        verdict if labelled else None,
     )
 
 

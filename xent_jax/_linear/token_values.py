@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import zero_from_primal
 
+from .._class_axes import vary_like
 from .._math.dtypes import widen
 from .._rows.class_sums import apart
 from .._rows.row_function import instantiate, value_and_residuals
@@ -28,7 +29,7 @@ from .heads import (
     raw_tangent,
     shaped,
 )
-from .platforms import by_platform, features_whole, limits_here, pad_classes
+from .platforms import by_platform, features_whole, limits_here, padded
 from .schedule import Limits, devices_of, schedule
 
 
@@ -58,8 +59,7 @@ def values_of_live(
     """The values, 0 for a chunk without a live token."""
 
     def compute(limits: Limits, heads: Any, classes: Classes, rest: Any) -> tuple[Array, ...]:
-        if limits.pads_classes:
-            heads, classes, _ = pad_classes(heads, classes)
+        heads, classes, _ = padded(limits, heads, classes)
         heads = tuple(h._replace(w=features_whole(h.w)) for h in heads)
 
         def step(_: Any, part: tuple[Any, Tokens]) -> tuple[Any, tuple[Array, ...]]:
@@ -84,11 +84,21 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
     # For memory: neither logits nor partials are kept, and for the partials that do not cancel.
     heads, tokens, classes = primals
     moving_heads, moving_tokens, moving_classes = tangents
-    of_classes = tuple(map(moving, moving_classes.data))
+    rows = jax.tree.leaves((inputs(heads), tokens))
+
+    def vary(tree: Any) -> Any:
+        # Before the loop, so that over a mesh its transpose adds up after it, not at every chunk.
+        return jax.tree.map(lambda x: vary_like(x, *rows), tree)
+
+    of_classes = vary(tuple(map(moving, moving_classes.data)))
     # Their cotangents add up over the chunks: in the dtype of computation.
-    wide = [(_whole(moving(t.w)), None if t.b is None else moving(t.b)) for t in moving_heads]
-    heads = tuple(h._replace(w=features_whole(h.w)) for h in heads)
-    shaping = jax.tree.map(instantiate, classes.shaping, moving_classes.shaping)
+    wide = [vary((_whole(moving(t.w)), None if t.b is None else moving(t.b))) for t in moving_heads]
+    moving_xs = tuple(
+        _vary_along(moving(t.x, wide=False), h.w) for t, h in zip(moving_heads, heads)
+    )
+    shaping = vary(jax.tree.map(instantiate, classes.shaping, moving_classes.shaping))
+    heads = tuple(Head(h.x, features_whole(vary(h.w)), vary(h.b)) for h in heads)
+    classes = vary(classes)
 
     @partial(jax.checkpoint, prevent_cse=False)
     def moved(_: Any, part: Any) -> tuple[Any, tuple[Array, ...]]:
@@ -108,13 +118,12 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
             for value, partials in zip(_moving(plan, values), found, strict=True)
         )
 
-    moving_xs = tuple(moving(t.x, wide=False) for t in moving_heads)
     moving_data = tuple(map(moving, moving_tokens.data))
     parts = (inputs(heads), tokens, moving_xs, moving_data)
     values = _token_values(plan, *primals)
     live = live_tokens(plan, tokens)
     x = heads[0].x
-    how = limits_here(plan, heads, live is not None)
+    how = limits_here(plan, heads)
     how = schedule(x.shape[:-1], devices_of(x), how._replace(part=how.chunk))
     steps = in_chunks(how, moved, (), parts, live, differentiable=True)[1]
     of_values = {id(v): step for v, step in zip(_moving(plan, values), steps, strict=True)}
@@ -125,6 +134,10 @@ def _moving(plan: Plan, values: tuple[Array, ...]) -> list[Array]:
     """The values that are differentiated: no indices, and no constants."""
     found = values[: len(values) - plan.constants]
     return [v for v in found if jnp.issubdtype(v.dtype, jnp.floating)]
+
+
+def _vary_along(tx: Array | None, w: Array) -> Array | None:
+    return None if tx is None else vary_like(tx, w)
 
 
 def _whole(tw: Array | None) -> Array | None:

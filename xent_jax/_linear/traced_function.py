@@ -5,12 +5,17 @@ fresh lambda of the same code is the same function to every cache.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 from jax.extend import core
+
+from .._class_axes import vary_over
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +57,10 @@ class TracedFunction:
         return self.program.rank
 
     def __call__(self, *arguments: Any) -> Any:
-        closed = core.ClosedJaxpr(self.program.jaxpr, self.closed_over)
-        results = core.jaxpr_as_fun(closed)(*jax.tree.leaves(arguments))
+        jaxpr = self.program.jaxpr
+        wanted = [x.aval for x in jaxpr.invars]
+        given = map(_as_traced, jax.tree.leaves(arguments), wanted)
+        results = _evaluate(jaxpr, self.closed_over, given)
         return jax.tree.unflatten(self.program.out_tree, results)
 
     def at_each(self, count: int, *arguments: Any) -> Any:
@@ -70,11 +77,38 @@ class TracedFunction:
     @property
     def keeps_shapes(self) -> bool:
         """Whether no operation makes another shape of one like the first argument."""
-        jaxpr = self.program.jaxpr
+        jaxpr: Any = self.program.jaxpr
         return all(_keeps(j, jaxpr.invars[0].aval.shape) for j in _all_jaxprs(jaxpr))
 
 
-def _keeps(jaxpr: core.Jaxpr, shape: tuple[int, ...]) -> bool:
+def _evaluate(jaxpr: Any, closed_over: Any, arguments: Any) -> list[Any]:
+    """The results. What is closed over may vary over a mesh already, before any loop."""
+    values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*closed_over, *arguments), strict=True))
+
+    def read(x: Any) -> Any:
+        return x.val if isinstance(x, core.Literal) else values[x]
+
+    for eqn in jaxpr.eqns:
+        given = [read(x) for x in eqn.invars]
+        if eqn.primitive.name in ("jit", "pjit"):
+            inner = eqn.params["jaxpr"]
+            results = _evaluate(inner.jaxpr, inner.consts, given)
+        elif eqn.primitive.name == "pvary":
+            results = list(map(_as_traced, given, (x.aval for x in eqn.outvars)))
+        else:
+            params = eqn.primitive.get_bind_params(eqn.params)
+            results = eqn.primitive.bind(*given, **params)
+            results = results if eqn.primitive.multiple_results else [results]
+        values.update(zip(eqn.outvars, results, strict=True))
+    return [read(x) for x in jaxpr.outvars]
+
+
+def _as_traced(x: Any, wanted: Any) -> Any:
+    """The argument, varying over the mesh axes over which that of the trace did."""
+    return vary_over(frozenset(wanted.manual_axis_type.varying), x)
+
+
+def _keeps(jaxpr: Any, shape: tuple[int, ...]) -> bool:
     def fits(eqn: Any) -> bool:
         takes = any(x.aval.shape == shape for x in eqn.invars)
         return not takes or all(x.aval.shape == shape for x in eqn.outvars)
@@ -88,9 +122,18 @@ def _all_jaxprs(jaxpr: core.Jaxpr) -> Iterator[core.Jaxpr]:
         yield from _all_jaxprs(inner)
 
 
-def traced_function(f: Callable[..., Any], *examples: Any) -> tuple[TracedFunction, Any]:
-    """f traced at arguments of these shapes, and the shapes of its results."""
-    closed, out = jax.make_jaxpr(f, return_shape=True)(*examples)
+def traced_function(
+    f: Callable[..., Any], *examples: Any, over: tuple[str, ...] = ()
+) -> tuple[TracedFunction, Any]:
+    """f traced at arguments of these shapes, and the shapes of its results.
+
+    `over` names the mesh axes over which the arguments vary, inside `jax.shard_map`.
+    """
+    # Otherwise in no mesh: under an explicit one it is called where the compiler splits.
+    nowhere = jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), ()))
+    with nullcontext() if over else nowhere:
+        examples = jax.tree.map(partial(_varying_over, over), examples)
+        closed, out = jax.make_jaxpr(f, return_shape=True)(*examples)
     first = jax.tree.leaves(examples)
     program = _Program(
         closed.jaxpr,
@@ -100,6 +143,12 @@ def traced_function(f: Callable[..., Any], *examples: Any) -> tuple[TracedFuncti
         tuple(_array_literals(closed.jaxpr)),
     )
     return TracedFunction(program, tuple(closed.consts)), out
+
+
+def _varying_over(axes: tuple[str, ...], x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    if not axes:
+        return x
+    return jax.eval_shape(lambda: lax.pcast(jnp.zeros(x.shape, x.dtype), axes, to="varying"))
 
 
 def _array_literals(jaxpr: core.Jaxpr) -> Iterator[int]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
-from .._class_axes import vary_like
+from .._class_axes import vary_like, vary_over, varying
 from .._math.dtypes import compute_dtype, largest
 from .._rows.row_function import instantiate
 from .chunks import in_chunks, in_parts
@@ -32,7 +32,7 @@ from .heads import (
     slope_by_w,
     slope_by_x,
 )
-from .platforms import by_platform, features_whole, limits_here, pad_classes
+from .platforms import by_platform, features_whole, limits_here, padded
 from .schedule import Limits, devices_of, schedule
 from .token_values import (
     inputs,
@@ -155,7 +155,7 @@ def _with_gradients_jvp(plan: Plan, wanted: Any, primals: Any, tangents: Any) ->
     moving_sum = _pairing(plan, total, slopes, tangents[0])
     full = jax.tree.map(instantiate, primals, tangents)
     want = jax.tree.unflatten(jax.tree.structure(primals[0]), wanted)
-    limits = limits_here(plan, primals[0].heads, False)
+    limits = limits_here(plan, primals[0].heads)
     limits = limits._replace(part=limits.chunk)
 
     def again(arguments: Arguments) -> Any:
@@ -195,22 +195,17 @@ def _sum_and_gradients(
     differentiated: bool = False,
 ) -> tuple[Array, tuple[Array, ...], Any]:
     heads, weights, tokens, classes, parameters = arguments
-
-    def cut(x: Any) -> Any:
-        return x
-
-    if limits.pads_classes:
-        heads, classes, cut = pad_classes(heads, classes)
+    heads, classes, cut = padded(limits, heads, classes)
     heads = tuple(h._replace(w=features_whole(h.w)) for h in heads)
-    whole = Arguments(heads, weights, tokens, classes, parameters)
+    whole = _varied(plan, Arguments(heads, weights, tokens, classes, parameters))
     how = schedule(weights.shape, devices_of(weights), limits)
     step = partial(_chunk, plan, want, whole, how.parts > 1)
     if differentiated:
         step = jax.checkpoint(step, prevent_cse=False)
     given = (inputs(heads), weights, tokens)
-    sums, (found, dxs) = in_chunks(how, step, _zero_sums(want, whole), given, live)
-    by_heads = tuple(
-        Head(dx, None if dw is None else cut(features_whole(dw)), cut(db))
+    sums, (found, dxs) = in_chunks(how, step, _zero_sums(plan, want, whole), given, live)
+    by_heads: Any = tuple(
+        Head(dx, cut(None if dw is None else features_whole(dw)), cut(db))
         for dx, dw, db in zip(dxs, sums.by_w, sums.by_b, strict=True)
     )
     shaping = jax.tree.unflatten(jax.tree.structure(classes.shaping), sums.by_shaping)
@@ -225,16 +220,34 @@ def _sum_and_gradients(
     return jnp.sum(weights * losses), found.constants, (of_shard, of_whole)
 
 
-def _zero_sums(want: Arguments, whole: Arguments) -> _Sums:
-    everything = jax.tree.leaves(whole)
+def _axes_of_results(plan: Plan, whole: Arguments) -> tuple[frozenset[str], frozenset[str]]:
+    """Over which mesh axes what meets the logits varies, and what meets the losses.
 
-    def zeros(x: Array | None, wanted: Any) -> Array | None:
+    Those are the same on all shards of the classes.
+    """
+    of_logits = frozenset().union(*map(varying, jax.tree.leaves(whole)))
+    return of_logits, of_logits - frozenset(plan.class_axes)
+
+
+def _varied(plan: Plan, whole: Arguments) -> Arguments:
+    """With what the functions close over varying already, so that no slope by it is added up over
+    the mesh inside a loop."""
+    of_logits, of_losses = _axes_of_results(plan, whole)
+    shaping = jax.tree.map(partial(vary_over, of_logits), whole.classes.shaping)
+    parameters = tuple(vary_over(of_losses, x) for x in whole.parameters)
+    return whole._replace(classes=whole.classes._replace(shaping=shaping), parameters=parameters)
+
+
+def _zero_sums(plan: Plan, want: Arguments, whole: Arguments) -> _Sums:
+    of_logits, of_losses = _axes_of_results(plan, whole)
+
+    def zeros(over: frozenset[str], x: Array | None, wanted: Any) -> Array | None:
         if x is None or not wanted:
             return None
-        return vary_like(jnp.zeros(x.shape, compute_dtype(x)), *everything)
+        return vary_over(over, jnp.zeros(x.shape, compute_dtype(x)))
 
-    def of(xs: Any, wanted: Any) -> list[Array | None]:
-        return [zeros(x, w) for x, w in zip(xs, wanted, strict=True)]
+    def of(xs: Any, wanted: Any, over: frozenset[str] = of_logits) -> list[Array | None]:
+        return [zeros(over, x, w) for x, w in zip(xs, wanted, strict=True)]
 
     heads, classes = whole.heads, whole.classes
     by_w = of([h.w for h in heads], [w.w for w in want.heads])
@@ -243,7 +256,7 @@ def _zero_sums(want: Arguments, whole: Arguments) -> _Sums:
         of([h.b for h in heads], [w.b for w in want.heads]),
         of(classes.data, want.classes.data),
         of(jax.tree.leaves(classes.shaping), jax.tree.leaves(want.classes.shaping)),
-        of(whole.parameters, want.parameters),
+        of(whole.parameters, want.parameters, of_losses),
     )
 
 
@@ -255,7 +268,8 @@ def _chunk(
     run = partial(in_parts, part) if parted else part
     xs = given[0]
     sums, (slopes, found) = run(sums, given)
-    dxs, dws = [], []
+    dxs: list[Any] = []
+    dws: list[Any] = []
     for head, x, g, wanted, dw in zip(whole.heads, xs, slopes, want.heads, sums.by_w, strict=True):
         dxs.append(slope_by_x(plan, g, head.w) if wanted.x else None)
         dws.append(dw if dw is None else features_whole(dw + slope_by_w(plan, x, g)))
@@ -264,7 +278,7 @@ def _chunk(
 
 def _part(
     plan: Plan, want: Arguments, whole: Arguments, sums: _Sums, given: Any
-) -> tuple[_Sums, tuple[list[Array | None], _Results]]:
+) -> tuple[_Sums, tuple[list[Array], _Results]]:
     """The slopes by the logits of each head, in the dtype of its operands."""
     xs, weights, here = given
     heads = [h._replace(x=x) for h, x in zip(whole.heads, xs, strict=True)]
@@ -273,7 +287,7 @@ def _part(
     )
     values, residuals = values_and_residuals_of(plan, zs, here, whole.classes)
     losses, pull = _loss_and_pull(plan, values, here, whole.parameters)
-    by_values, by_data_of_loss, by_parameters = pull(weights)
+    by_values, by_data_of_loss, by_parameters = pull(vary_like(weights, losses))
     left_out = weights == 0.0
     partials = partials_of(plan, residuals, zs, here, whole.classes)
     places = len(zs) + len(here.data) + len(whole.classes.data)
