@@ -6,7 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from .benchmarks import aot, cli, tables
+from .benchmarks import aot, cli, heads, tables
+from .benchmarks.suites import heads as suite_of_heads
 
 _ROOT = Path(__file__).parent.parent
 _TINY = ("--shape", "4x5", "--repeats", "1", "--peers", "optax", "jax")
@@ -100,8 +101,9 @@ def test_tables_say_what_is_wrong_and_leave_the_file(results, page, capsys, text
         (["--json", "no/such/folder/x.json"], "cannot write a file"),
         (["--faster"], "unrecognized arguments: --faster"),
         (["--target", "h100"], "expected h200 or a TPU as v5p:2x2x1, got 'h100'"),
-        (["--target", "h200"], "only for --suite accelerators"),
+        (["--target", "h200"], "only for --suite accelerators or heads"),
         (["--suite", "accelerators", "--suite", "dense"], "accelerators runs alone"),
+        (["--suite", "dense", "--suite", "heads"], "heads runs alone"),
     ],
 )
 def test_bad_option_is_one_clear_line(capsys, arguments, said):
@@ -140,11 +142,16 @@ def test_a_missing_compiler_is_named_with_its_installation(no_plugin, capsys, ta
 
 
 @pytest.fixture
-def compiled(tmp_path, monkeypatch):
-    """A folder with results of the suite accelerators, where the CPU plays both targets."""
+def cpu_plays(monkeypatch):
+    """The CPU plays every target."""
     monkeypatch.setattr(aot, "devices", lambda target: jax.devices("cpu"))
     monkeypatch.setattr(aot, "available", lambda target: True)
     monkeypatch.setattr(jax, "clear_caches", lambda: None)  # other tests profit from them
+
+
+@pytest.fixture
+def compiled(tmp_path, cpu_plays):
+    """A folder with results of the suite accelerators."""
     where = "--json", str(tmp_path / "accelerators.json")
     functions = "--function", "softmax_entropy", "--function", "softmax_cross_entropy/smoothed"
     assert cli.main(["--suite", "accelerators", *functions, *_TINY, *where]) == 0
@@ -173,6 +180,52 @@ def test_tables_of_programs(compiled):
         ["| `softmax_cross_entropy`, integer labels, smoothed", "optax"],
         ["| `softmax_entropy`", "jax"],
     ]
+
+
+@pytest.fixture
+def heads_of(tmp_path, cpu_plays, monkeypatch):
+    """A folder with results of the suite heads, for tiny heads and one target."""
+    tiny = (heads.Head("odd", 8, 33), heads.Head("even", 8, 64))
+    monkeypatch.setattr(suite_of_heads, "HEADS", tiny)
+    monkeypatch.setattr(suite_of_heads, "SPLITS", heads.SPLITS[2:6] + heads.SPLITS[-1:])
+    monkeypatch.setattr(suite_of_heads, "_ONE_DEVICE", ((32, 8, 33),))
+    where = "--json", str(tmp_path / "heads.json")
+    options = "--suite", "heads", "--target", "h200", "--peers", "optax"
+    assert cli.main([*options, *where]) == 0
+    return tmp_path
+
+
+def test_heads_are_read_on_one_device_and_on_meshes(heads_of):
+    first, *rows = _rows(heads_of, "heads")
+    assert first["mesh"] is None and first["programs"].keys() == {"xent_jax", "optax"}
+    assert all(p["flops"] == first["share"] == 6 * 32 * 8 * 33 for p in first["programs"].values())
+    assert [row["head"] for row in rows] == ["odd"] * 2 + ["even"] * 5  # 33 classes are not split
+    for row in rows:
+        program = row["programs"]["xent_jax"]
+        assert row["dtype"] == "bfloat16" and row["mesh"] == [2, 4]
+        assert program["flops"] >= row["share"]
+        assert {t["kind"] for t in program["transfers"]} & {"all-reduce", "reduce-scatter"}
+
+
+def test_tables_of_heads(heads_of):
+    found = tables.known_tables(heads_of)
+    assert sorted(found) == ["heads-meshes", "heads-one-device"]
+    assert "| 32 × 8 × 33 |" in found["heads-one-device"]
+    line = found["heads-meshes"].splitlines()[-3]
+    assert line.startswith('| even | by hand | `P("data")` | `P("data", "model")` | ')
+
+
+def test_sizes_of_a_head_leave_out_the_meshes(cpu_plays, capsys):
+    assert cli.main(["--suite", "heads", "--target", "h200", *_TINY]) == 0
+    said = capsys.readouterr()
+    assert "h200 4 × 4096 × 5  xent_jax: FLOPs ÷ share " in said.out and "P(" not in said.out
+
+
+def test_a_target_of_few_devices_has_no_meshes(cpu_plays, capsys, monkeypatch):
+    monkeypatch.setattr(aot, "devices", lambda target: jax.devices("cpu")[:4])
+    monkeypatch.setattr(suite_of_heads, "_ONE_TPU", ())
+    assert cli.main(["--suite", "heads", "--target", "v5p:2x2x1", "--peers", "optax"]) == 0
+    assert "v5p:2x2x1 has no 2 × 4 devices for a mesh" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("page", ["README.md", "tests/benchmarks/README.md"])

@@ -1,10 +1,12 @@
 """The reader of compiled programs, on programs small enough to be counted by hand."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
 
-from .benchmarks import hlo
+from .benchmarks import hlo, products
 
 PROGRAM = """HloModule jit_f, entry_computation_layout={(f32[8,4]{1,0})->f32[8]{0}}
 
@@ -72,9 +74,26 @@ def test_every_kernel_counts_as_often_as_its_loops_turn():
     assert hlo.collectives(PROGRAM) == {}
 
 
-def test_a_loop_that_nobody_counted_is_refused():
+def test_the_condition_of_a_loop_tells_how_often_it_turns():
+    text = PROGRAM.replace('"known_trip_count":{"n":"5"}', "")
+    assert ran(text) == ran(PROGRAM)
+    moving = text.replace("%end = s32[] constant(5)", "%end = s32[] get-tuple-element(%arg.2)")
     with pytest.raises(ValueError, match=r"how often the loop loop\.3 turns"):
-        hlo.kernels(PROGRAM.replace('"known_trip_count":{"n":"5"}', ""))
+        hlo.kernels(moving)
+
+
+def test_of_an_array_updated_in_place_the_part_moves():
+    body = (
+        "%put (p: f32[8,4], q: f32[1,4]) -> f32[8,4] {\n"
+        "  %p = f32[8,4]{1,0} parameter(0)\n  %q = f32[1,4]{1,0} parameter(1)\n"
+        "  ROOT %d = f32[8,4]{1,0} dynamic-update-slice(%p, %q)\n}\n"
+    )
+    entry = "ENTRY %main (q: f32[1,4]) -> f32[8,4] {\n  %q = f32[1,4]{1,0} parameter(0)\n"
+    entry += '  %new = f32[8,4]{1,0} custom-call(), custom_call_target="AllocateBuffer"\n'
+    fused = "  ROOT %r = f32[8,4]{1,0} fusion(%new, %q), kind=kLoop, calls=%put\n}\n"
+    alone = "  ROOT %r = f32[8,4]{1,0} dynamic-update-slice(%new, %q)\n}\n"
+    # The part is read and written; the memory that is given is no kernel.
+    assert ran(body + entry + fused) == ran(entry + alone) == {"r": (1, 16 + 16)}
 
 
 def test_of_a_conditional_the_branch_that_moves_the_most_counts():
@@ -104,6 +123,108 @@ def test_collectives_are_told_apart_from_kernels():
     assert hlo.kernels(text) == []
 
 
+def test_a_reduction_of_which_a_part_is_kept_scatters():
+    text = (
+        "%all-reduce-scatter.1 (input: f32[32]) -> f32[8] {\n"
+        "  %input = f32[32]{0} parameter(0)\n"
+        "  %sum = f32[32]{0} all-reduce(%input), to_apply=%add\n"
+        "  ROOT %mine = f32[8]{0} dynamic-slice(%sum)\n}\n"
+    ) + ENTRY.replace("f32[8]{0} parameter", "f32[32]{0} parameter")
+    text += "  ROOT %r = f32[8]{0} fusion(%x), kind=kCustom, calls=%all-reduce-scatter.1\n}\n"
+    assert hlo.transfers(text) == [hlo.Transfer("reduce-scatter", "f32[32]", 128, 1, False)]
+    assert hlo.kernels(text) == []
+
+
+def test_transfers_tell_the_larger_side_and_what_loops_repeat():
+    inside = "  %step.1 = f32[8,4]{1,0} all-reduce(%x.1), to_apply=%add\n"
+    text = re.sub(r"  %step\.1 = .*\n", inside, PROGRAM)
+    before = "  %zero = s32[] constant(0)\n"
+    text = text.replace(
+        before,
+        before
+        + (
+            "  %both = ((f32[8,4]{1,0}), f32[2,4]{1,0}) reduce-scatter-start(%x), to_apply=%add\n"
+            "  %part = f32[2,4]{1,0} reduce-scatter-done(%both)\n"
+            "  %one = (s32[8]{0}, s32[32]{0}) all-gather-start(%ids), dimensions={0}\n"
+            "  %two = (s32[8]{0}, s32[32]{0}) all-gather-start(%ids), dimensions={0}\n"
+            "  %more.1 = ((s32[8]{0}, f32[2,4]{1,0}), (s32[32]{0}, f32[8,4]{1,0}))"
+            " all-gather-start(%ids, %part), dimensions={0}\n"
+            "  %sums = f32[2,4]{1,0} all-reduce-start(%part), to_apply=%add\n"
+        ),
+    )
+    assert hlo.transfers(text) == [
+        hlo.Transfer("all-gather", "s32[32]", 256, 1, False),
+        hlo.Transfer("reduce-scatter", "f32[8,4]", 128, 1, False),
+        hlo.Transfer("all-gather", "s32[32]", 128, 2, False),
+        hlo.Transfer("all-reduce", "f32[8,4]", 128, 15, True),
+        hlo.Transfer("all-reduce", "f32[2,4]", 32, 1, False),
+    ]
+
+
+def product(call, result="f32[8,6]{1,0}", others=""):
+    """A program of one product, of (8, 4) and (4, 6) unless others are given."""
+    given = others or "%a = bf16[8,4]{1,0} parameter(0)\n  %b = bf16[4,6]{1,0} parameter(1)"
+    return f"ENTRY %main () -> f32[] {{\n  {given}\n  ROOT %r = {result} {call}\n}}\n"
+
+
+@pytest.mark.parametrize(
+    "text, flops",
+    [
+        (product("dot(%a, %b), lhs_contracting_dims={1}, rhs_contracting_dims={0}"), 2 * 8 * 4 * 6),
+        (
+            product(
+                'custom-call(%a, %b), custom_call_target="__cublas$gemm", backend_config={"gemm_'
+                'backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"],'
+                '"rhs_contracting_dimensions":["0"]}}}',
+                "(f32[8,6]{1,0}, s8[1024]{0})",
+            ),
+            2 * 8 * 4 * 6,
+        ),
+        (product("convolution(%a, %b), dim_labels=bf_io->bf"), 2 * 8 * 4 * 6),
+        (product('custom-call(%a, %b), custom_call_target="TopK"'), 0),
+    ],
+    ids=["dot", "library", "convolution", "no product"],
+)
+def test_flops_of_a_product(text, flops):
+    assert products.flops(text) == flops
+
+
+@pytest.mark.parametrize(
+    "shapes, call, pairs",
+    [
+        # A window over what is summed: 3 of its 3 places.
+        (("[3,8,4]", "[3,4,6]", "[1,8,6]"), "window={size=3}, dim_labels=0bf_0io->0bf", 3),
+        # Three batches as places of a window: each result meets one of the three, others padding.
+        (
+            ("[3,8,4]", "[3,4,6]", "[3,8,6]"),
+            "window={size=3 stride=2 pad=0_0 lhs_dilate=3}, dim_labels=0bf_0io->0bf",
+            3,
+        ),
+        # Five results of a window of three over five, with one of padding at each end.
+        (("[5,8,4]", "[3,4,6]", "[5,8,6]"), "window={size=3 pad=1_1}, dim_labels=0bf_0io->0bf", 13),
+        # The last of two places is the second of the window.
+        (
+            ("[8,1,2,4]", "[1,2,4,6]", "[8,1,1,6]"),
+            "window={size=1x2 pad=0_0x0_0}, dim_labels=b01f_01io->b01f",
+            2,
+        ),
+    ],
+    ids=["sum", "batch", "padded", "two axes"],
+)
+def test_flops_of_a_window(shapes, call, pairs):
+    lhs, rhs, out = shapes
+    given = f"%a = bf16{lhs} parameter(0)\n  %b = bf16{rhs} parameter(1)"
+    text = product(f"convolution(%a, %b), {call}", f"f32{out}", given)
+    assert products.flops(text) == 2 * pairs * 8 * 4 * 6
+
+
+def test_a_product_in_a_fusion_counts_as_often_as_its_loops_turn():
+    fused = "  %neg.1 = f32[8,8]{1,0} dot(%exp, %exp), lhs_contracting_dims={1}\n"
+    text = PROGRAM.replace("  ROOT %neg", f"{fused}  ROOT %neg")
+    # The loop, a fusion in a call, and one at the end.
+    assert products.flops(text) == 2 * 8 * 8 * 4 * (15 + 1 + 1)
+
+
 @pytest.mark.parametrize(
     "type, size",
     [
@@ -126,5 +247,6 @@ def test_a_program_compiled_here_reads_as_it_was_written():
 
     x = jax.ShapeDtypeStruct((64, 64), jnp.float32)
     text = jax.jit(f).lower(x).compile().as_text()
+    assert products.flops(text) == 7 * 2 * 64**3
     # Each turn reads and writes 64² numbers for the product and for the sine.
     assert 7 * 4 * 4 * 64**2 <= hlo.traffic(text) < 8 * 5 * 4 * 64**2

@@ -51,6 +51,15 @@ def compiled(
         places = {name: i for i, name in enumerate(signature.parameters)}
         judged = [(name, places[name]) for name in _TRACEABLE if name in places]
 
+        def prepared(args: Any, kwargs: Any) -> Any:
+            assert prepare is not None
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError:
+                return args, kwargs  # a message follows
+            prepare(f.__name__, bound.arguments)
+            return bound.args, bound.kwargs
+
         def checked(method: Callable[..., Any]) -> Callable[..., Any]:
             @wraps(f)
             def call(*args: Any, **kwargs: Any) -> Any:
@@ -60,11 +69,9 @@ def compiled(
                     elif place < len(args):
                         number = _judged(f.__name__, name, args[place])
                         args = (*args[:place], number, *args[place + 1 :])
+                if prepare is not None:
+                    args, kwargs = prepared(args, kwargs)
                 try:
-                    if prepare is not None:
-                        bound = signature.bind(*args, **kwargs)
-                        prepare(f.__name__, bound.arguments)
-                        args, kwargs = bound.args, bound.kwargs
                     return method(*args, **kwargs)
                 except (TypeError, ValueError):
                     check.kinds_of_arguments(f, options, args, kwargs)

@@ -20,9 +20,10 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from . import hlo
+from . import hlo, products
 
 TARGETS = ("h200", "v5p:2x2x1")
+OF_EIGHT_DEVICES = ("h200", "v5p:2x2x2")
 _H200 = Path(__file__).parent / "h200.txtpb"
 # Otherwise libtpu asks the metadata server of a cloud machine which TPU it is on, and complains.
 _NO_TPU = {
@@ -40,13 +41,15 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Report:
-    """`estimated_seconds` is the guess of a TPU compiler; others make none."""
+    """Of one device. `flops` are those of matrix products; TPU compilers alone estimate a time."""
 
     compile_seconds: float
     temporary_bytes: int
     traffic_bytes: int
     kernels: int
     collective_bytes: dict[str, int]
+    transfers: list[hlo.Transfer]
+    flops: int
     estimated_seconds: float | None
 
 
@@ -120,5 +123,7 @@ def report(f: Callable[..., Any], *arguments: Any, **options: Any) -> Report:
         hlo.traffic(text),
         sum(times for times, _ in hlo.kernels(text)),
         hlo.collectives(text),
+        hlo.transfers(text),
+        products.flops(text),
         (compiled.cost_analysis() or {}).get("optimal_seconds"),
     )

@@ -13,7 +13,8 @@ from .functions import FUNCTIONS
 from .machine import environment
 from .settings import Settings, Shape
 
-_COMPILED = "accelerators"  # the suite that runs on no device
+# The suites that run on no device, and for which they compile unless others are named.
+_COMPILED = {"accelerators": aot.TARGETS, "heads": aot.OF_EIGHT_DEVICES}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         "--shape", action="append", type=_shape, metavar="ROWSxCLASSES", help="repeatable"
     )
     parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), help="default: float32; accelerators: both"
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="default: float32; accelerators: both; heads: bfloat16",
     )
     parser.add_argument("--repeats", type=_count, default=7, help="rounds; default: 7")
     parser.add_argument("--json", type=_file, metavar="FILE", help="also write the results here")
@@ -71,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         "--target",
         action="append",
         type=_target,
-        help="repeatable, for the suite accelerators: h200, or a TPU such as v5e:2x4;"
-        f" default: {', '.join(aot.TARGETS)}, where their compilers are installed",
+        help=f"repeatable, for {' and '.join(_COMPILED)}: h200, or a TPU such as v5e:2x4;"
+        " default: h200 and a TPU v5p, where their compilers are installed",
     )
     return parser
 
@@ -113,16 +116,19 @@ def _targets(
     parser: argparse.ArgumentParser, names: list[str], asked: list[str] | None
 ) -> tuple[str, ...] | None:
     """Before JAX looks for devices: it must not where only compilers are used."""
-    if _COMPILED not in names:
+    compiled = [name for name in names if name in _COMPILED]
+    if not compiled:
         if asked:
-            parser.error(f"argument --target: only for --suite {_COMPILED}")
+            parser.error(f"argument --target: only for --suite {' or '.join(_COMPILED)}")
         return None
-    if set(names) != {_COMPILED}:
-        parser.error(f"argument --suite: {_COMPILED} runs alone, the others need the device")
+    if len(compiled) < len(names):
+        parser.error(f"argument --suite: {compiled[0]} runs alone, the others need the device")
     aot.stay_on_cpu()
-    targets = tuple(dict.fromkeys(asked or filter(aot.available, aot.TARGETS)))
+    default = dict.fromkeys(target for name in compiled for target in _COMPILED[name])
+    targets = tuple(dict.fromkeys(asked or filter(aot.available, default)))
     if not targets:
-        parser.error("no compiler here: " + " or ".join(map(aot.install, aot.TARGETS)))
+        commands = dict.fromkeys(map(aot.install, default))
+        parser.error("no compiler here: " + " or ".join(commands))
     try:
         for target in targets:
             aot.devices(target)

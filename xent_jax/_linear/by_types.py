@@ -1,5 +1,6 @@
 """Under an explicit mesh: the compiler splits the work inside, the types say how at the border."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,12 +30,9 @@ Body = Callable[[str, Options, Given], Any]
 def by_types(name: str, body: Body, options: Options, given: Given) -> Any:
     """body(name, options, given), whose results are split as the tokens of x are."""
 
-    def call(given: Given) -> Any:
-        return body(name, options, given)
-
     leaves = jax.tree.leaves(given)
     if not any(map(any, map(_spec, leaves))):
-        return call(given)
+        return body(name, options, given)
     x = next(iter(given.tokens.values()))
     mesh = next(m for m in (jax.typeof(leaf).sharding.mesh for leaf in leaves) if not m.empty)
     whole, of_tokens = (NamedSharding(mesh, spec) for spec in (P(), P(*_spec(x)[:-1])))
@@ -43,6 +41,13 @@ def by_types(name: str, body: Body, options: Options, given: Given) -> Any:
         results = (results, of_tokens)
     kinds = zip(mesh.axis_names, mesh.axis_types)
     explicit = tuple(axis for axis, kind in kinds if kind == AxisType.Explicit)
+    split = of_tokens.spec
+    names = (a for axes in split for a in ((axes,) if isinstance(axes, str) else axes or ()))
+    options = options._replace(devices=math.prod(mesh.shape[a] for a in names))
+
+    def call(given: Given) -> Any:
+        return body(name, options, given)
+
     return jax.sharding.auto_axes(call, axes=explicit, out_sharding=results)(given)
 
 

@@ -67,7 +67,7 @@ class Plan(NamedTuple):
 
     The last `constants` of the values are not differentiated. `ignores` and `weighs` say whether
     the row mask and the weights may leave tokens out, `whole_rows` that the logits of a token are
-    shaped together.
+    shaped together, `devices` how many split the tokens, None if nobody knows.
     """
 
     row: RowFunction
@@ -79,6 +79,7 @@ class Plan(NamedTuple):
     ignores: bool = False
     weighs: bool = False
     whole_rows: bool = False
+    devices: int | None = None
 
     def axes(self, z: Array) -> tuple[int | str, ...]:
         """The class axes of logits: the last one, and the axes of the mesh that split it."""

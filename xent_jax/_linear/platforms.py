@@ -50,7 +50,7 @@ def _pads(heads: tuple[Head, ...], plan: Plan, wanted: Limits) -> bool:
     """
     classes = heads[0].w.shape[1]
     few = classes < 1024 or classes % 128 == 0
-    split = plan.whole_rows or plan.class_axes or math.gcd(classes, devices_of(heads[0].w)) > 1
+    split = plan.whole_rows or plan.class_axes or math.gcd(classes, devices_of(heads[0].w).all) > 1
     return wanted.pads_classes and not few and not split
 
 
@@ -87,6 +87,6 @@ def features_whole(x: Array) -> Array:
     So w is gathered once before the loop and dw scattered once after it, not at every chunk.
     """
     mesh = jax.typeof(x).sharding.mesh
-    if devices_of(x) == 1 or AxisType.Explicit in mesh.axis_types:
+    if devices_of(x).all == 1 or AxisType.Explicit in mesh.axis_types:
         return x
     return lax.with_sharding_constraint(x, NamedSharding(mesh, P(None, P.UNCONSTRAINED)))

@@ -28,6 +28,7 @@ class Options(NamedTuple):
     axis_name: Any = None
     ignore_index: int | None = None
     return_statistics: bool = False
+    devices: int | None = None  # that split the tokens, where the types tell
 
 
 class Batch(NamedTuple):
@@ -64,7 +65,7 @@ def batch(name: str, arguments: Any, given: Any, options: Options, where: Any, s
     checked = [check.head(name, names, *head) for names, head in zip(arguments, given, strict=True)]
     tokens = lead = checked[0][0].shape[:-1]
     check.heads_agree(name, arguments, checked)
-    if devices_of(checked[0][0]) == 1 or not lead:  # else an axis may be split, and stays
+    if devices_of(checked[0][0]).all == 1 or not lead:  # else an axis may be split, and stays
         tokens = (math.prod(lead),)
     wide = jnp.float64 in [x.dtype for x, _, _ in checked]
     heads = []
@@ -114,7 +115,16 @@ def plan(
     f = here.shaping.logits_fn
     whole_rows = f is not None and f.rank > 0
     return Plan(
-        row, loss, chunk, precision, here.class_axes, constants, ignores, weighs, whole_rows
+        row,
+        loss,
+        chunk,
+        precision,
+        here.class_axes,
+        constants,
+        ignores,
+        weighs,
+        whole_rows,
+        options.devices,
     )
 
 
@@ -146,6 +156,7 @@ def reduced(
         given = here.per_token(check.per_token(name, "weights", weights, here.shape))
     weights = jnp.where(row_mask == 0.0, 0.0, given.astype(here.dtype))
     heads = tuple(h._replace(x=_finite_where_seen(h.x, row_mask, weights)) for h in here.heads)
+    tokens = tokens._replace(of_loss=tuple(_finite_data(x, weights) for x in tokens.of_loss))
     if options.reduction is None:
         values = token_values(how, heads, tokens, classes)
         constants = constants_of(how, values)
@@ -171,6 +182,14 @@ def _mean(name: str, total: Array, count: Array, normalizer: Any) -> Array:
         normalizer = check.scalar(name, "normalizer", normalizer).astype(total.dtype)
     empty = normalizer == 0.0
     return jnp.where(empty, 0.0, total / jnp.where(empty, 1.0, normalizer))
+
+
+def _finite_data(x: Array, weights: Array) -> Array:
+    """Data of the loss, 1 for what is not finite and has weight 0: it would make gradients NaN."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    light = (weights == 0.0).reshape(weights.shape + (1,) * (x.ndim - weights.ndim))
+    return jnp.where(light & ~jnp.isfinite(x), jnp.ones((), x.dtype), x)
 
 
 def _finite_where_seen(x: Array, row_mask: Array, weights: Array) -> Array:

@@ -78,30 +78,43 @@ def _filled(x: Array, axis: int, length: Any) -> Array:
     return jnp.concatenate([x, zeros], axis)
 
 
-def devices_of(x: Array) -> int:
-    """Over how many devices the compiler may split an array: those of the automatic mesh axes."""
+class Devices(NamedTuple):
+    """How many devices the compiler splits arrays over, and how many of them split the tokens."""
+
+    all: int
+    of_tokens: int
+
+
+def devices_of(x: Array, of_tokens: int | None = None) -> Devices:
+    """Those of the automatic axes of the mesh, of which no type tells what they split.
+
+    Then all but the shortest axis, which may split the classes, are taken to split the tokens.
+    """
     mesh = jax.typeof(x).sharding.mesh
-    sizes = zip(mesh.axis_types or (), mesh.axis_sizes)
-    return math.prod(n for kind, n in sizes if kind == AxisType.Auto)
+    kinds = zip(mesh.axis_types or (), mesh.axis_sizes)
+    sizes = [n for kind, n in kinds if kind == AxisType.Auto and n > 1]
+    every = math.prod(sizes)
+    likely = every // min(sizes) if len(sizes) > 1 else every
+    return Devices(every, likely if of_tokens is None else of_tokens)
 
 
-def schedule(tokens: tuple[Any, ...], devices: int, limits: Limits) -> Schedule:
+def schedule(tokens: tuple[Any, ...], devices: Devices, limits: Limits) -> Schedule:
     """Along the longest axis of the tokens."""
     known = [n if isinstance(n, int) else math.inf for n in tokens]
     axis = max(range(len(tokens)), key=known.__getitem__)
     others = math.prod(n for i, n in enumerate(tokens) if i != axis)
-    stretches = math.gcd(tokens[axis], devices) if isinstance(tokens[axis], int) else 1
+    stretches = math.gcd(tokens[axis], devices.all) if isinstance(tokens[axis], int) else 1
     length = tokens[axis] // stretches
 
     def along(limit: int) -> int:
         """A chunk takes one token of each stretch and of each of the others, at least."""
         each = others * stretches
-        return max(1, limit * devices // max(each, 1)) if isinstance(each, int) else 1
+        return max(1, limit * devices.of_tokens // max(each, 1)) if isinstance(each, int) else 1
 
     most, part = along(limits.chunk), along(limits.part)
     if isinstance(length, int) and length <= part:
         return Schedule(axis, stretches, 1, 1, max(length, 1))
-    chunk, parts = _even(length, most, part, limits.multiple)
+    chunk, parts = _even(length, most, part, along(limits.multiple))
     return Schedule(axis, stretches, -(-length // chunk), parts, chunk // parts)
 
 
@@ -112,9 +125,9 @@ def _even(length: Any, most: int, part: int, multiple: int) -> tuple[int, int]:
     multiple = min(multiple, part)
     sizes = []
     for chunk in range(multiple, most + 1, multiple):
-        parts = -(-chunk // part)
-        if 2 * chunk > most and chunk % (parts * multiple) == 0:
-            sizes.append((chunk, parts))
+        fewest = -(-chunk // part)
+        parts = (n for n in range(fewest, 2 * fewest + 1) if chunk % (n * multiple) == 0)
+        sizes += [(chunk, n) for n in parts if 2 * chunk > most][:1]
     if not isinstance(length, int):
         return sizes[-1]
     return min(sizes, key=lambda size: (-(-length // size[0]) * size[0], -size[0]))

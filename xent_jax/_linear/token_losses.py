@@ -52,9 +52,10 @@ class GivenLoss:
     structure: Any  # of the data
 
     def __call__(self, values: Any, row_mask: Array, of_loss: Any, parameters: Any) -> Array:
-        numbers = {n: v[..., 0] for n, v in zip(self.names, values)}
+        left_out = row_mask[..., 0] == 0.0
+        numbers = {n: _ordinary(left_out, v[..., 0]) for n, v in zip(self.names, values)}
         label, leaves = (of_loss[0], of_loss[1:]) if self.labelled else (None, of_loss)
-        rows = row_mask.shape[:-1]
+        leaves = tuple(_ordinary(left_out, x) for x in leaves)
 
         def one(numbers: Any, label: Any, leaves: Any, closed_over: Any) -> Array:
             data = jax.tree.unflatten(self.structure, leaves)
@@ -62,10 +63,18 @@ class GivenLoss:
             return function(_statistics(numbers, label, row_mask.dtype), *data)
 
         f = one
-        for _ in rows:
+        for _ in left_out.shape:
             f = jax.vmap(f)
-        loss = f(numbers, label, tuple(leaves), tuple(parameters))
+        loss = f(numbers, label, leaves, tuple(parameters))
         return apply_mask(row_mask[..., 0], loss.astype(row_mask.dtype))
+
+
+def _ordinary(left_out: Array, x: Array) -> Array:
+    """x; 1 for what is left out, which is seldom at the edge of a function's domain."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    left_out = left_out.reshape(left_out.shape + (1,) * (x.ndim - left_out.ndim))
+    return jnp.where(left_out, jnp.ones((), x.dtype), x)
 
 
 def _statistics(numbers: dict[str, Array], label: Array | None, dtype: Any) -> SoftmaxStatistics:

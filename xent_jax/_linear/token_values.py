@@ -72,7 +72,7 @@ def values_of_live(
 
         xs, tokens, live = rest
         limits = limits._replace(chunk=limits.part)
-        how = schedule(xs[0].shape[:-1], devices_of(xs[0]), limits)
+        how = schedule(xs[0].shape[:-1], devices_of(xs[0], plan.devices), limits)
         return in_chunks(how, step, (), (xs, tokens), live)[1]
 
     rest = (inputs(heads), tokens, live)
@@ -124,7 +124,7 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
     live = live_tokens(plan, tokens)
     x = heads[0].x
     how = limits_here(plan, heads)
-    how = schedule(x.shape[:-1], devices_of(x), how._replace(part=how.chunk))
+    how = schedule(x.shape[:-1], devices_of(x, plan.devices), how._replace(part=how.chunk))
     steps = in_chunks(how, moved, (), parts, live, differentiable=True)[1]
     of_values = {id(v): step for v, step in zip(_moving(plan, values), steps, strict=True)}
     return values, tuple(of_values.get(id(v), zero_from_primal(v)) for v in values)

@@ -198,7 +198,7 @@ def _sum_and_gradients(
     heads, classes, cut = padded(limits, heads, classes)
     heads = tuple(h._replace(w=features_whole(h.w)) for h in heads)
     whole = _varied(plan, Arguments(heads, weights, tokens, classes, parameters))
-    how = schedule(weights.shape, devices_of(weights), limits)
+    how = schedule(weights.shape, devices_of(weights, plan.devices), limits)
     step = partial(_chunk, plan, want, whole, how.parts > 1)
     if differentiated:
         step = jax.checkpoint(step, prevent_cse=False)
