@@ -362,7 +362,7 @@ def test_of_a_linear_head(chunk):
         x, w, b = rng.normal(size=(7, 4)), rng.normal(size=(4, 11)), rng.normal(size=11)
         labels, where = np.array([0, 3, 10, -1, 11, 5, 9]), np.arange(11) < 10
         x[5] = 0
-        for options in ({}, {"base": 2}, {"where": where}):
+        for options in ({}, {"base": 2}, {"where": where}, {"ignore_index": -1}):
             got = xent_jax.linear_softmax_statistics(x, w, labels, b=b, chunk_size=chunk, **options)
             dense = dict(options)
             if "where" in dense:

@@ -5,7 +5,7 @@ from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 from typing import Any
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import _checks as check
@@ -271,13 +271,14 @@ def softmax_js_divergence(
     return finish(name, value, axes, base, keepdims)
 
 
-@compiled("axis", "base", "axis_name")
+@compiled("axis", "base", "axis_name", "ignore_index")
 def softmax_statistics(
     logits: ArrayLike,
     labels: ArrayLike | None = None,
     *,
     axis: int | tuple[int, ...] = -1,
     where: ArrayLike | None = None,
+    ignore_index: int | None = None,
     base: float | None = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> SoftmaxStatistics:
@@ -292,6 +293,7 @@ def softmax_statistics(
         axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
             A class id is then the flat index over those axes, in the order `axis` names them.
         where: boolean, broadcast against logits; False means that the outcome does not exist.
+        ignore_index: the id of examples to leave out: 0 for all numbers, and not correct.
         base: unit of log_prob, logsumexp and entropy, None for nats, 2 for bits.
         axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
@@ -319,9 +321,14 @@ def softmax_statistics(
     name = "softmax_statistics"
     z, axes, kept = logits_data(name, "logits", logits, axis, where, axis_name)
     names, ids, valid = statistics_names(labels is not None), jnp.zeros((1,) * z.ndim, int), None
-    row_mask = mask_of_rows(z, axes, kept)
+    counted = None
     if labels is not None:
         ids, valid = class_ids(name, labels, z, axes)
+        check.ignore_index_for_ids(name, ignore_index, True)
+        if ignore_index is not None:
+            counted = check.differs(check.label_array(name, labels)[0], ignore_index)
+            counted = lax.expand_dims(counted, sorted(local(axes)))
+    row_mask = mask_of_rows(z, axes, kept, counted)
     nothing = jnp.zeros((1,) * z.ndim)
     values = statistics(*names)(axes, row_mask, z, ids, nothing, nothing)
 
@@ -329,5 +336,7 @@ def softmax_statistics(
         return None if x is None else jnp.squeeze(x, axis=local(axes))
 
     numbers = {n: squeezed(v) for n, v in zip(names, values, strict=True)}
+    if row_mask is not None:
+        numbers["argmax"] = jnp.where(squeezed(row_mask) == 0.0, 0, numbers["argmax"])
     ids = None if labels is None else squeezed(ids)
     return as_statistics(name, numbers, ids, squeezed(valid), squeezed(row_mask), base)

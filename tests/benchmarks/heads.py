@@ -39,6 +39,14 @@ class Split:
     tokens: P
     w: P
 
+    @property
+    def devices(self) -> int:
+        """How many do different work: those that divide the tokens or the classes."""
+        names = {name for name in (*self.tokens, *self.w[1:]) if name}
+        return math.prod(
+            n for n, name in zip(MESH, ("data", "model"), strict=True) if name in names
+        )
+
     def fits(self, head: Head) -> bool:
         """Whether every device has as many classes as the others."""
         return "model" not in self.w or head.classes % MESH[1] == 0

@@ -88,7 +88,7 @@ def _on_a_mesh(target: str, head: Head, split: Split, dtype: str) -> Row:
         "axes": split.axes,
         "x": _spec(split.tokens),
         "w": _spec(split.w),
-        "share": 6 * math.prod(sizes) // math.prod(MESH),
+        "share": 6 * math.prod(sizes) // split.devices,
         "programs": {OURS.name: _program(step, arrays, out_shardings=results)},
     }
 
