@@ -328,6 +328,7 @@ def softmax_statistics(
         if ignore_index is not None:
             counted = check.differs(check.label_array(name, labels)[0], ignore_index)
             counted = lax.expand_dims(counted, sorted(local(axes)))
+            valid = valid | ~counted
     row_mask = mask_of_rows(z, axes, kept, counted)
     nothing = jnp.zeros((1,) * z.ndim)
     values = statistics(*names)(axes, row_mask, z, ids, nothing, nothing)

@@ -141,7 +141,8 @@ def limits(heads: tuple[Head, ...], given: int | None, masked: bool, cpu: bool) 
     if not masked:
         return found
     tokens = math.prod(heads[0].x.shape[:-1])
-    some = -(-tokens // 16) if isinstance(tokens, int) else found.chunk
+    # Five of nineteen are a little more than a quarter, ten than a half.
+    some = -(-tokens // 19) if isinstance(tokens, int) else found.chunk
     chunk = min(found.chunk, max(some, 64 if cpu else 2048))
     return found._replace(chunk=chunk, part=min(found.part, chunk))
 
