@@ -273,3 +273,35 @@ def test_features_are_gathered_and_their_gradient_scattered_once(how):
     if how == "by hand":  # the compiler's split leaves the sum of dw in the loop, on a CPU alone
         in_loops = [size for _, size, inside in found if inside]
         assert max(in_loops, default=0) <= 32 * 2 * 48, found  # dx of a chunk
+
+
+@pytest.mark.parametrize("reduction", ["sum", None])
+def test_masks_that_differ_between_devices_inside_shard_map(reduction):
+    """A device that skips more chunks than another waits for nobody, nor does anyone for it: what
+    the functions close over, and w, are added up over the mesh after the loop alone."""
+    mesh = jax.make_mesh((2, 4), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    x, labels = (ARGUMENTS[n].reshape(256, *ARGUMENTS[n].shape[2:]) for n in ("x", "labels"))
+    labels = np.where(np.arange(256) < 90, labels, -1)  # the second half has none that counts
+    w, data = ARGUMENTS["w"], ARGUMENTS["data"].ravel()
+
+    def loss(x, w, labels, data, number, axis_name=None):
+        def of(s, a):
+            return jax.nn.softplus(a) * number * s.log_prob + jax.nn.relu(s.entropy - 1)
+
+        options = {"reduction": reduction, "chunk_size": CHUNK, "ignore_index": -1}
+        options |= {"axis_name": axis_name, "logits_fn": lambda z: z + number * jax.nn.relu(z)}
+        return xent_jax.linear_softmax_loss(of, x, w, labels, data, **options)
+
+    def part(*given):
+        mine = loss(*given, axis_name="model")
+        return jax.lax.psum(mine, "data") if reduction else mine
+
+    specs = (P("data"), P(None, "model"), P("data"), P("data"), P())
+    out = P() if reduction else P("data")
+    split = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=out)
+    given = (x, w, labels, data, np.float32(0.4))
+    got, want = (
+        jax.jit(jax.value_and_grad(lambda *a, f=f: jnp.sum(f(*a)), (0, 1, 3, 4)))(*given)
+        for f in (split, loss)
+    )
+    assert_same(got, want)

@@ -139,7 +139,8 @@ def linear_sigmoid_cross_entropy(
         x: (..., D), one vector of features per token (an image, an example).
         w: (D, K).
         labels: integers (..., k), the ids of the classes that are 1, of which any may be repeated;
-            or a function of one token's data, as for `jax.vmap`, that gives (K,) labels in [0, 1].
+            or a function of one token's data, as for `jax.vmap`, that gives (K,) labels in [0, 1],
+            constants to differentiation.
         data: arrays, or trees of them, for that function, that have the axes of the tokens first.
         b: (K,), added to the logits; or one number.
         where: boolean (K,); False means that the class does not exist: it adds nothing.

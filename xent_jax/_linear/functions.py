@@ -185,9 +185,9 @@ def independent_cross_entropy(name: str, options: Options, given: Given) -> Arra
         row_mask, data = row_masks(here, None, found.valid), (ids,)
     else:
         leaves = jax.tree.leaves(given.tokens["data"])
-        function, closed_over = LabelsFunction.of(labels, len(leaves))
+        leaves = [here.per_token(x, *x.shape[len(here.shape) :]) for x in leaves]
+        function, data, closed_over = LabelsFunction.of(labels, leaves, len(here.tokens))
         row_mask = row_masks(here)
-        data = tuple(here.per_token(x, *x.shape[len(here.shape) :]) for x in leaves)
     one = jnp.ones((1, 1), here.dtype)
     kept = one if here.kept is None else here.kept[None].astype(here.dtype)
     positive = one
@@ -196,7 +196,7 @@ def independent_cross_entropy(name: str, options: Options, given: Given) -> Arra
     options = options._replace(ignore_index=None)  # which leaves out ids, not tokens
     row = independent_row(function)
     how = plan(name, here, row, options, weighs=weights is not None)
-    tokens = Tokens(row_mask, data)
+    tokens = Tokens(row_mask, tuple(data))
     of_classes = (kept, positive, *closed_over)
     return reduced(
         name, here, how, tokens, options, weights, given.numbers["normalizer"], of_classes

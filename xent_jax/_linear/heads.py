@@ -13,6 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 from .._class_axes import across
 from .._math.dtypes import compute_dtype, widen
 from .._rows.row_function import RowFunction
+from .._rows.row_sums import finite_logits
 from .traced_function import TracedFunction
 
 
@@ -45,11 +46,15 @@ class Shaping(NamedTuple):
         return all(part is None for part in self)
 
     def __call__(self, raw: Array) -> Array:
-        if self.softcap is not None:
-            raw = self.softcap * jnp.tanh(raw / self.softcap)
+        if self.softcap is not None:  # finite, so that a slope of 0 meets no infinity
+            raw = self.softcap * jnp.tanh(finite_logits(raw) / self.softcap)
         if self.logits_fn is not None:
             raw = self.logits_fn.at_each(raw.ndim - self.logits_fn.rank, raw)
-        return raw if self.temperature is None else raw / self.temperature
+        if self.temperature is None:
+            return raw
+        return jnp.where(
+            jnp.isinf(raw), raw, jnp.where(jnp.isinf(raw), 0.0, raw) / self.temperature
+        )
 
 
 class Classes(NamedTuple):

@@ -3,9 +3,12 @@
 Labels are few ids of the classes that are 1, or what a function makes of a token's data.
 """
 
-from functools import cache
+import math
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -17,31 +20,48 @@ from .traced_function import TracedFunction
 
 
 class LabelsFunction(NamedTuple):
-    """A traced function of one token's data, and the shapes of what it closes over."""
+    """A traced function of one token's data, and the shapes of those and of what it closes over."""
 
     program: Any
-    shapes: tuple[tuple[int, ...], ...]
-    arguments: int
+    of_token: tuple[tuple[int, ...], ...]
+    closed_over: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, function: TracedFunction, arguments: int) -> tuple["LabelsFunction", Any]:
-        """The static part, and what is closed over as data of the classes, (1, n) each."""
+    def of(
+        cls, function: TracedFunction, data: list[Array], tokens: int
+    ) -> tuple["LabelsFunction", list[Array], list[Array]]:
+        """The static part; data of the tokens (tokens…, n), and of the classes (1, n)."""
         closed_over = [jnp.asarray(x) for x in function.closed_over]
-        shapes = tuple(x.shape for x in closed_over)
-        return cls(function.program, shapes, arguments), [x.reshape(1, -1) for x in closed_over]
+        static = cls(
+            function.program,
+            tuple(x.shape[tokens:] for x in data),
+            tuple(x.shape for x in closed_over),
+        )
+        data = [x.reshape(*x.shape[:tokens], math.prod(x.shape[tokens:])) for x in data]
+        return static, data, [x.reshape(1, -1) for x in closed_over]
 
     def __call__(self, z: Array, data: tuple[Array, ...], closed_over: Any) -> Array:
-        sizes = (x.reshape(-1)[: _size(shape)] for x, shape in zip(closed_over, self.shapes))
-        given = tuple(x.reshape(shape) for x, shape in zip(sizes, self.shapes))
-        function = TracedFunction(self.program, given)
-        return function.at_each(z.ndim - 1, *data)
+        """(rows…, K); each of the data has as many axes as the logits, of size one if shared."""
+
+        def one(*flat: Array) -> Array:
+            shapes = (*self.of_token, *self.closed_over)
+            given = [x[: math.prod(s)].reshape(s) for x, s in zip(flat, shapes, strict=True)]
+            of_token, inside = given[: len(self.of_token)], given[len(self.of_token) :]
+            return TracedFunction(self.program, tuple(inside))(*of_token)
+
+        return _over_rows(one, z.ndim - 1, *data, *closed_over)
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+def _over_rows(f: Callable[..., Array], rows: int, *data: Array) -> Array:
+    """f at each row; an axis that is of size one in all data stays so."""
+    if rows == 0:
+        return f(*data)
+    shared = [x.shape[0] == 1 for x in data]
+    inner = partial(_over_rows, f, rows - 1)
+    given = [x[0] if one else x for x, one in zip(data, shared, strict=True)]
+    if all(shared):
+        return inner(*given)[None]
+    return jax.vmap(inner, [None if one else 0 for one in shared])(*given)
 
 
 @cache
@@ -51,7 +71,7 @@ def independent_row(function: LabelsFunction | None) -> RowFunction:
     The data of a token are the ids (tokens…, k), or what the function takes. Nothing is subtracted
     for labels 0 and 1.
     """
-    count = 1 if function is None else function.arguments
+    count = 1 if function is None else len(function.of_token)
 
     def labels(axes: Axes, z: Array, data: tuple[Array, ...]) -> tuple[Array, Array]:
         of_token, (kept, positive), closed_over = (

@@ -56,14 +56,13 @@ def _pads(heads: tuple[Head, ...], plan: Plan, wanted: Limits) -> bool:
 
 def padded(
     limits: Limits, heads: tuple[Head, ...], classes: Classes
-) -> tuple[tuple[Head, ...], Classes, Callable[[Any], Any]]:
+) -> tuple[tuple[Head, ...], Classes]:
     """If wanted, a multiple of 128 classes, of which the new ones do not exist.
 
-    Their logits are −inf: a column of zeros would be a class. The last result takes gradients of
-    the classes back.
+    Their logits are −inf: a column of zeros would be a class.
     """
     if not limits.pads_classes:
-        return heads, classes, lambda x: x
+        return heads, classes
     count = heads[0].w.shape[1]
     missing = -count % 128
 
@@ -72,13 +71,14 @@ def padded(
             return x
         return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
 
-    def cut(x: Any) -> Any:
-        return x[..., :count] if x is not None and x.shape[-1] == count + missing else x
-
     kept = jnp.ones(count, bool) if classes.kept is None else classes.kept
     heads = tuple(Head(h.x, pad(h.w), pad(h.b)) for h in heads)
-    classes = classes._replace(kept=pad(kept), data=tuple(map(pad, classes.data)))
-    return heads, classes, cut
+    return heads, classes._replace(kept=pad(kept), data=tuple(map(pad, classes.data)))
+
+
+def cut(gradient: Array | None, x: Array | None) -> Any:
+    """A gradient without the classes that only fill up, of which x has none."""
+    return None if gradient is None or x is None else gradient[..., : x.shape[-1]]
 
 
 def features_whole(x: Array) -> Array:

@@ -12,10 +12,11 @@ from .._call import in_base, some_kept
 from .._class_axes import Axes, class_count
 from .._math.dtypes import compute_dtype
 from .._rows.row_function import RowFunction
+from .gradients import Arguments, constants_of, losses_of, unless_left_out
 from .heads import Classes, Head, Plan, Shaping, Tokens
 from .schedule import devices_of
 from .token_values import token_values
-from .weighted_sum import Arguments, constants_of, losses_of, unless_left_out, weighted_sum
+from .weighted_sum import weighted_sum
 
 
 class Options(NamedTuple):
@@ -72,7 +73,8 @@ def batch(name: str, arguments: Any, given: Any, options: Options, where: Any, s
     for x, w, b in checked:
         if wide:
             x, w = x.astype(jnp.float64), w.astype(jnp.float64)
-            b = None if b is None else b.astype(jnp.float64)
+        if b is not None and jnp.float64 in (b.dtype, x.dtype):
+            b = b.astype(compute_dtype(x))
         heads.append(Head(x.reshape(*tokens, x.shape[-1]), w, b))
     dtype, classes = compute_dtype(heads[0].x), checked[0][1].shape[1]
     if where is not None:

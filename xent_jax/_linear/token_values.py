@@ -59,7 +59,7 @@ def values_of_live(
     """The values, 0 for a chunk without a live token."""
 
     def compute(limits: Limits, heads: Any, classes: Classes, rest: Any) -> tuple[Array, ...]:
-        heads, classes, _ = padded(limits, heads, classes)
+        heads, classes = padded(limits, heads, classes)
         heads = tuple(h._replace(w=features_whole(h.w)) for h in heads)
 
         def step(_: Any, part: tuple[Any, Tokens]) -> tuple[Any, tuple[Array, ...]]:

@@ -4,11 +4,12 @@ So a function may close over traced values, which are differentiated like any ot
 fresh lambda of the same code is the same function to every cache.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +21,19 @@ from .._class_axes import vary_over
 
 @dataclass(frozen=True, eq=False)
 class _Program:
-    """A jaxpr, equal to another one of the same text; arrays inside are told by identity."""
+    """A jaxpr, equal to another one of the same text, whose first arguments are closed over.
+
+    What the text does not show in full, such as rules of differentiation, is told by identity.
+    """
 
     jaxpr: core.Jaxpr
     out_tree: Any
     rank: int
     text: str
-    literals: tuple[int, ...]
+    opaque: tuple[Any, ...]
 
     def _key(self) -> Any:
-        return self.text, self.out_tree, self.rank, self.literals
+        return self.text, self.out_tree, self.rank, self.opaque
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Program) and self._key() == other._key()
@@ -53,14 +57,21 @@ class TracedFunction:
         return cls(program, tuple(closed_over))
 
     @property
+    def _inputs(self) -> list[Any]:
+        """The variables of the arguments, behind those of what is closed over."""
+        jaxpr = self.program.jaxpr
+        return jaxpr.invars[len(self.closed_over) - len(jaxpr.constvars) :]
+
+    @property
     def rank(self) -> int:
         return self.program.rank
 
     def __call__(self, *arguments: Any) -> Any:
-        jaxpr = self.program.jaxpr
-        wanted = [x.aval for x in jaxpr.invars]
-        given = map(_as_traced, jax.tree.leaves(arguments), wanted)
-        results = _evaluate(jaxpr, self.closed_over, given)
+        jaxpr, leaves = self.program.jaxpr, jax.tree.leaves(arguments)
+        wanted = [x.aval for x in self._inputs]
+        count = len(self.closed_over) - len(jaxpr.constvars)
+        first, inside = self.closed_over[:count], self.closed_over[count:]
+        results = _evaluate(jaxpr, inside, (*first, *map(_as_traced, leaves, wanted)))
         return jax.tree.unflatten(self.program.out_tree, results)
 
     def at_each(self, count: int, *arguments: Any) -> Any:
@@ -72,13 +83,14 @@ class TracedFunction:
         """Per argument, whether the program looks at it."""
         jaxpr = self.program.jaxpr
         used = {id(x) for eqn in jaxpr.eqns for x in eqn.invars} | {id(x) for x in jaxpr.outvars}
-        return [id(x) in used for x in jaxpr.invars]
+        return [id(x) in used for x in self._inputs]
 
     @property
     def keeps_shapes(self) -> bool:
         """Whether no operation makes another shape of one like the first argument."""
         jaxpr: Any = self.program.jaxpr
-        return all(_keeps(j, jaxpr.invars[0].aval.shape) for j in _all_jaxprs(jaxpr))
+        shape = self._inputs[0].aval.shape
+        return all(_keeps(j, shape) for j in _all_jaxprs(jaxpr))
 
 
 def _evaluate(jaxpr: Any, closed_over: Any, arguments: Any) -> list[Any]:
@@ -129,32 +141,70 @@ def traced_function(
 
     `over` names the mesh axes over which the arguments vary, inside `jax.shard_map`.
     """
+    kept = _kept(f)
+    key = (over, jax.tree.structure(examples), *map(str, jax.tree.leaves(examples)))
+    if key not in kept:
+        function, out = _traced(f, examples, over)
+        if function.closed_over:
+            return function, out
+        kept[key] = function, out
+    return kept[key]
+
+
+_functions: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
+
+
+def _kept(f: Any) -> dict[Any, Any]:
+    """What has been traced of a function that closes over nothing: its rules keep their identity."""
+    try:
+        return _functions.setdefault(f, {})
+    except TypeError:  # it has no hash, or nothing may refer to it weakly
+        return {}
+
+
+def _traced(
+    f: Callable[..., Any], examples: tuple[Any, ...], over: tuple[str, ...]
+) -> tuple[TracedFunction, Any]:
     # Otherwise in no mesh: under an explicit one it is called where the compiler splits.
     nowhere = jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), ()))
     with nullcontext() if over else nowhere:
         examples = jax.tree.map(partial(_varying_over, over), examples)
-        closed, out = jax.make_jaxpr(f, return_shape=True)(*examples)
-    first = jax.tree.leaves(examples)
-    program = _Program(
-        closed.jaxpr,
-        jax.tree.structure(out),
-        first[0].ndim if first else 0,
-        str(closed.jaxpr),
-        tuple(_array_literals(closed.jaxpr)),
-    )
-    return TracedFunction(program, tuple(closed.consts)), out
+        first, out = jax.make_jaxpr(f, return_shape=True)(*examples)
+        # Once more with what is closed over as arguments: what a jit inside closes over comes out.
+        given = first.consts if over else list(map(_struct, first.consts))
+        leaves = jax.tree.leaves(examples)
+        closed = jax.make_jaxpr(partial(_evaluate, first.jaxpr))(given, leaves)
+    rank = leaves[0].ndim if leaves else 0
+    opaque = tuple(_opaque(closed.jaxpr))
+    program = _Program(closed.jaxpr, jax.tree.structure(out), rank, str(closed.jaxpr), opaque)
+    return TracedFunction(program, (*first.consts, *closed.consts)), out
+
+
+def _struct(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(jnp.shape(x), jax.dtypes.canonicalize_dtype(x.dtype))
+
+
+def _opaque(jaxpr: Any) -> Iterator[Any]:
+    """What the text of a program leaves out: arrays inside, functions, rules; to be compared."""
+    for eqn in jaxpr.eqns:
+        for x in eqn.invars:
+            if isinstance(x, core.Literal) and getattr(x.val, "ndim", 0):
+                yield id(x.val)
+        for value in jax.tree.leaves(eqn.params, is_leaf=_is_jaxpr):
+            if _is_jaxpr(value):
+                yield from map(id, getattr(value, "consts", ()))
+                yield from _opaque(getattr(value, "jaxpr", value))
+            elif isinstance(value, Hashable):
+                yield value
+            else:
+                yield id(value)
+
+
+def _is_jaxpr(x: Any) -> bool:
+    return isinstance(x, (core.Jaxpr, core.ClosedJaxpr))
 
 
 def _varying_over(axes: tuple[str, ...], x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     if not axes:
         return x
     return jax.eval_shape(lambda: lax.pcast(jnp.zeros(x.shape, x.dtype), axes, to="varying"))
-
-
-def _array_literals(jaxpr: core.Jaxpr) -> Iterator[int]:
-    """Arrays inside the program, which its text leaves out in part."""
-    for inner in _all_jaxprs(jaxpr):
-        for eqn in inner.eqns:
-            for x in eqn.invars:
-                if isinstance(x, core.Literal) and getattr(x.val, "ndim", 0):
-                    yield id(x.val)

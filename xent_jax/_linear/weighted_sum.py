@@ -1,56 +1,31 @@
-"""Σ weight · loss over the tokens, with its gradients from the same pass: three matrix products.
+"""Σ weight · loss over the tokens, with its gradients from the same pass.
 
-The loss of a token is an ordinary function of the values of a row function. A part of a chunk
-computes its logits, the values, the derivatives of the loss by them, and with the partials of the
-values the slopes by the logits; two more products per chunk and they are slopes by x and w. The
-tangent of the sum is ⟨gradient, tangent of the argument⟩: both modes of AD and every order.
+The loss of a token is an ordinary function of the values of a row function. The tangent of the sum
+is ⟨gradient, tangent of the argument⟩: both modes of AD and every order.
 """
 
 import operator
-from collections.abc import Callable
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
-from .._class_axes import vary_like, vary_over, varying
-from .._math.dtypes import compute_dtype, largest
 from .._rows.row_function import instantiate
-from .chunks import in_chunks, in_parts
-from .heads import (
-    Classes,
-    Head,
-    Plan,
-    Tokens,
-    logits_and_pull,
-    moving,
-    over_shards,
-    raw_logits,
-    slope_by_w,
-    slope_by_x,
+from .gradients import (
+    Arguments,
+    constants_of,
+    losses_of,
+    meeting_logits,
+    others,
+    sum_and_gradients,
+    unless_left_out,
 )
-from .platforms import by_platform, features_whole, limits_here, padded
-from .schedule import Limits, devices_of, schedule
-from .token_values import (
-    inputs,
-    live_tokens,
-    partials_of,
-    values_and_residuals_of,
-    values_of_live,
-)
-
-
-class Arguments(NamedTuple):
-    """Weights: (tokens…); parameters of the loss, of any shape, are shared by the tokens."""
-
-    heads: tuple[Head, ...]
-    weights: Array
-    tokens: Tokens
-    classes: Classes
-    parameters: tuple[Array, ...]
+from .heads import Plan, moving, over_shards
+from .platforms import by_platform, limits_here
+from .token_values import live_tokens, values_of_live
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -61,32 +36,6 @@ def weighted_sum(plan: Plan, arguments: Arguments) -> tuple[Array, tuple[Array, 
     values = values_of_live(plan, live, heads, tokens, classes)
     losses = losses_of(plan, values, tokens, parameters)
     return jnp.sum(weights * unless_left_out(losses, weights)), constants_of(plan, values)
-
-
-def losses_of(
-    plan: Plan, values: tuple[Array, ...], tokens: Tokens, parameters: tuple[Array, ...]
-) -> Array:
-    """The loss of each token, (tokens…): the first value where the plan has no loss."""
-    rows = tokens.row_mask.shape[:-1]
-    each = tuple(jnp.broadcast_to(x, (*rows, *x.shape)) for x in parameters)
-    return _losses(plan, values, tokens.row_mask, tokens.of_loss, each)
-
-
-def _losses(plan: Plan, values: Any, row_mask: Array, of_loss: Any, each: Any) -> Array:
-    if plan.loss is None:
-        return values[0][..., 0]
-    return plan.loss(values, row_mask, of_loss, each)
-
-
-def constants_of(plan: Plan, values: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The values that are told beside the loss, and not differentiated."""
-    found = values[len(values) - plan.constants :]
-    return tuple(lax.stop_gradient(v[..., 0]) for v in found)
-
-
-def unless_left_out(values: Array, weights: Array) -> Array:
-    """The values, 0 for those that are not finite and have weight 0: 0·inf would be NaN."""
-    return jnp.where((weights == 0.0) & ~jnp.isfinite(values), 0.0, values)
 
 
 @partial(weighted_sum.defjvp, symbolic_zeros=True)
@@ -113,23 +62,20 @@ def _pairing(plan: Plan, total: Array, gradients: Any, tangents: Arguments) -> A
     def products(gradients: Any, tangents: Any) -> list[Array]:
         leaves = map(moving, jax.tree.leaves(tangents, is_leaf=_is_zero))
         pairs = zip(gradients, leaves, strict=True)
-        return [jnp.sum(g * t) for g, t in pairs if g is not None and t is not None]
+        # A float64 bias or datum of float32 logits does not widen the sum.
+        return [
+            jnp.sum(g.astype(total.dtype) * t.astype(total.dtype))
+            for g, t in pairs
+            if g is not None and t is not None
+        ]
 
     # Every shard of the classes knows its part of the gradients by what meets the logits, and the
     # whole of the others.
     of_shard, of_whole = gradients
-    parts = products(of_shard, _meeting_logits(tangents))
+    parts = products(of_shard, meeting_logits(tangents))
     return reduce(
-        operator.add, products(of_whole, _others(tangents)), over_shards(plan, parts, total)
+        operator.add, products(of_whole, others(tangents)), over_shards(plan, parts, total)
     )
-
-
-def _meeting_logits(x: Arguments) -> Any:
-    return x.heads, x.tokens.data, x.classes
-
-
-def _others(x: Arguments) -> Any:
-    return x.weights, x.tokens.row_mask, x.tokens.of_loss, x.parameters
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -143,7 +89,7 @@ def _with_gradients(
     want = jax.tree.unflatten(jax.tree.structure(arguments), wanted)
     weights = None if want.weights else arguments.weights  # whose slope is the loss of each token
     live = live_tokens(plan, arguments.tokens, weights)
-    compute = partial(_sum_and_gradients, plan, want)
+    compute = partial(sum_and_gradients, plan, want)
     return by_platform(plan, arguments.heads, live is not None, compute, arguments, live)
 
 
@@ -159,223 +105,9 @@ def _with_gradients_jvp(plan: Plan, wanted: Any, primals: Any, tangents: Any) ->
     limits = limits._replace(part=limits.chunk)
 
     def again(arguments: Arguments) -> Any:
-        found = _sum_and_gradients(plan, want, limits, arguments, None, True)
+        found = sum_and_gradients(plan, want, limits, arguments, None, True)
         return found[2]
 
     moving_gradients = jax.jvp(again, primals, full)[1]
     still = tuple(map(zero_from_primal, constants))
     return (total, constants, gradients), (moving_sum, still, moving_gradients)
-
-
-class _Sums(NamedTuple):
-    """What adds up over the tokens, None where it is not wanted; of heads in their order."""
-
-    by_w: list[Array | None]
-    by_b: list[Array | None]
-    by_classes: list[Array | None]
-    by_shaping: list[Array | None]
-    by_parameters: list[Array | None]
-
-
-class _Results(NamedTuple):
-    """What each token has."""
-
-    losses: Array
-    constants: tuple[Array, ...]
-    by_data: list[Array | None]
-    by_data_of_loss: list[Array | None]
-
-
-def _sum_and_gradients(
-    plan: Plan,
-    want: Arguments,
-    limits: Limits,
-    arguments: Arguments,
-    live: Array | None,
-    differentiated: bool = False,
-) -> tuple[Array, tuple[Array, ...], Any]:
-    heads, weights, tokens, classes, parameters = arguments
-    heads, classes, cut = padded(limits, heads, classes)
-    heads = tuple(h._replace(w=features_whole(h.w)) for h in heads)
-    whole = _varied(plan, Arguments(heads, weights, tokens, classes, parameters))
-    how = schedule(weights.shape, devices_of(weights, plan.devices), limits)
-    step = partial(_chunk, plan, want, whole, how.parts > 1)
-    if differentiated:
-        step = jax.checkpoint(step, prevent_cse=False)
-    given = (inputs(heads), weights, tokens)
-    sums, (found, dxs) = in_chunks(how, step, _zero_sums(plan, want, whole), given, live)
-    by_heads: Any = tuple(
-        Head(dx, cut(None if dw is None else features_whole(dw)), cut(db))
-        for dx, dw, db in zip(dxs, sums.by_w, sums.by_b, strict=True)
-    )
-    shaping = jax.tree.unflatten(jax.tree.structure(classes.shaping), sums.by_shaping)
-    by_classes = Classes(None, tuple(map(cut, sums.by_classes)), shaping)
-    of_shard = _leaves_like(
-        _meeting_logits(arguments), (by_heads, tuple(found.by_data), by_classes)
-    )
-    losses = unless_left_out(found.losses, weights)
-    # An infinite slope is made finite, as those of the row functions are.
-    by_weights = jnp.clip(losses, -largest(losses), largest(losses)) if want.weights else None
-    of_whole = (by_weights, None, *found.by_data_of_loss, *sums.by_parameters)
-    return jnp.sum(weights * losses), found.constants, (of_shard, of_whole)
-
-
-def _axes_of_results(plan: Plan, whole: Arguments) -> tuple[frozenset[str], frozenset[str]]:
-    """Over which mesh axes what meets the logits varies, and what meets the losses.
-
-    Those are the same on all shards of the classes.
-    """
-    of_logits = frozenset().union(*map(varying, jax.tree.leaves(whole)))
-    return of_logits, of_logits - frozenset(plan.class_axes)
-
-
-def _varied(plan: Plan, whole: Arguments) -> Arguments:
-    """With what the functions close over varying already, so that no slope by it is added up over
-    the mesh inside a loop."""
-    of_logits, of_losses = _axes_of_results(plan, whole)
-    shaping = jax.tree.map(partial(vary_over, of_logits), whole.classes.shaping)
-    parameters = tuple(vary_over(of_losses, x) for x in whole.parameters)
-    return whole._replace(classes=whole.classes._replace(shaping=shaping), parameters=parameters)
-
-
-def _zero_sums(plan: Plan, want: Arguments, whole: Arguments) -> _Sums:
-    of_logits, of_losses = _axes_of_results(plan, whole)
-
-    def zeros(over: frozenset[str], x: Array | None, wanted: Any) -> Array | None:
-        if x is None or not wanted:
-            return None
-        return vary_over(over, jnp.zeros(x.shape, compute_dtype(x)))
-
-    def of(xs: Any, wanted: Any, over: frozenset[str] = of_logits) -> list[Array | None]:
-        return [zeros(over, x, w) for x, w in zip(xs, wanted, strict=True)]
-
-    heads, classes = whole.heads, whole.classes
-    by_w = of([h.w for h in heads], [w.w for w in want.heads])
-    return _Sums(
-        [None if dw is None else features_whole(dw) for dw in by_w],
-        of([h.b for h in heads], [w.b for w in want.heads]),
-        of(classes.data, want.classes.data),
-        of(jax.tree.leaves(classes.shaping), jax.tree.leaves(want.classes.shaping)),
-        of(whole.parameters, want.parameters, of_losses),
-    )
-
-
-def _chunk(
-    plan: Plan, want: Arguments, whole: Arguments, parted: bool, sums: _Sums, given: Any
-) -> tuple[_Sums, tuple[_Results, list[Array | None]]]:
-    """A chunk: the slopes of its parts by the logits, and one product for each of dx and dw."""
-    part = partial(_part, plan, want, whole)
-    run = partial(in_parts, part) if parted else part
-    xs = given[0]
-    sums, (slopes, found) = run(sums, given)
-    dxs: list[Any] = []
-    dws: list[Any] = []
-    for head, x, g, wanted, dw in zip(whole.heads, xs, slopes, want.heads, sums.by_w, strict=True):
-        dxs.append(slope_by_x(plan, g, head.w) if wanted.x else None)
-        dws.append(dw if dw is None else features_whole(dw + slope_by_w(plan, x, g)))
-    return sums._replace(by_w=dws), (found, dxs)
-
-
-def _part(
-    plan: Plan, want: Arguments, whole: Arguments, sums: _Sums, given: Any
-) -> tuple[_Sums, tuple[list[Array], _Results]]:
-    """The slopes by the logits of each head, in the dtype of its operands."""
-    xs, weights, here = given
-    heads = [h._replace(x=x) for h, x in zip(whole.heads, xs, strict=True)]
-    zs, pulls = zip(
-        *(logits_and_pull(whole.classes, raw_logits(plan, h)) for h in heads), strict=True
-    )
-    values, residuals = values_and_residuals_of(plan, zs, here, whole.classes)
-    losses, pull = _loss_and_pull(plan, values, here, whole.parameters)
-    by_values, by_data_of_loss, by_parameters = pull(vary_like(weights, losses))
-    left_out = weights == 0.0
-    partials = partials_of(plan, residuals, zs, here, whole.classes)
-    places = len(zs) + len(here.data) + len(whole.classes.data)
-    slopes = _slopes(left_out, by_values, partials, places)
-    of_raw, by_b, by_shaping = [], [], sums.by_shaping
-    for g, pull_raw, h, db in zip(slopes[: len(zs)], pulls, heads, sums.by_b, strict=True):
-        raw, shaping = pull_raw(g)
-        of_raw.append(raw.astype(h.w.dtype))
-        by_b.append(None if db is None else db + jnp.sum(raw, tuple(range(raw.ndim - 1))))
-        by_shaping = _added(by_shaping, jax.tree.leaves(shaping))
-    first = len(zs) + len(here.data)
-    by_data = [
-        _summed_to(x.shape, g) if wanted and g is not None else None
-        for g, wanted, x in zip(slopes[len(zs) : first], want.tokens.data, here.data, strict=True)
-    ]
-    by_data_of_loss = [
-        _unless_undefined(left_out, g) if wanted else None
-        for g, wanted in zip(by_data_of_loss, want.tokens.of_loss, strict=True)
-    ]
-    by_parameters = [
-        _unless_undefined(left_out, g) if total is not None else None
-        for g, total in zip(by_parameters, sums.by_parameters, strict=True)
-    ]
-    sums = sums._replace(
-        by_b=by_b,
-        by_classes=_added(sums.by_classes, slopes[first:]),
-        by_shaping=by_shaping,
-        by_parameters=_added(sums.by_parameters, by_parameters),
-    )
-    return sums, (of_raw, _Results(losses, constants_of(plan, values), by_data, by_data_of_loss))
-
-
-def _loss_and_pull(
-    plan: Plan, values: tuple[Array, ...], here: Tokens, parameters: tuple[Array, ...]
-) -> tuple[Array, Callable[[Array], Any]]:
-    """The losses, and their derivatives by values, data and parameters, all per token."""
-    rows = here.row_mask.shape[:-1]
-    each = tuple(jnp.broadcast_to(x, (*rows, *x.shape)) for x in parameters)
-    moving_values = values[: len(values) - plan.constants]
-
-    def loss(values_: Any, of_loss: Any, each: Any) -> Array:
-        return _losses(plan, (*values_, *values[len(values_) :]), here.row_mask, of_loss, each)
-
-    return jax.vjp(loss, moving_values, here.of_loss, each)
-
-
-def _slopes(left_out: Array, by_values: Any, partials: Any, places: int) -> list[Any]:
-    """Σ over the values of (derivative of the loss by it)·(its partial), for each argument."""
-    floating = [g for g in by_values if g.dtype != jax.dtypes.float0]
-    found: list[Array | None] = []
-    for i in range(places):
-        terms = [
-            g * of_value[i]
-            for g, of_value in zip(floating, partials)
-            if i < len(of_value) and of_value[i] is not None
-        ]
-        total = reduce(operator.add, terms) if terms else None
-        found.append(None if total is None else _unless_undefined(left_out, total))
-    return found
-
-
-def _unless_undefined(left_out: Array, slope: Array) -> Array:
-    """The slope; 0 where weight 0 meets what is not finite: a finite one moves by its weight."""
-    left_out = left_out.reshape(left_out.shape + (1,) * (slope.ndim - left_out.ndim))
-    return jnp.where(left_out & ~jnp.isfinite(slope), 0.0, slope)
-
-
-def _added(sums: list[Array | None], slopes: list[Array | None]) -> list[Array | None]:
-    """The sums, with slopes per token or per entry summed to their shapes."""
-    slopes = slopes + [None] * (len(sums) - len(slopes))
-    return [
-        total if total is None or g is None else total + _summed_to(total.shape, g)
-        for total, g in zip(sums, slopes, strict=True)
-    ]
-
-
-def _summed_to(shape: tuple[int, ...], x: Array) -> Array:
-    """x summed over the axes that the shape has not, or has with size one."""
-    x = jnp.sum(x, tuple(range(x.ndim - len(shape))))
-    one = [a for a, (n, m) in enumerate(zip(shape, x.shape)) if _is_one(n) and not _is_one(m)]
-    return jnp.sum(x, tuple(one), keepdims=True)
-
-
-def _is_one(n: Any) -> bool:
-    return isinstance(n, int) and n == 1
-
-
-def _leaves_like(arguments: Any, gradients: Any) -> tuple[Array | None, ...]:
-    """One gradient, or None, for each leaf of the arguments."""
-    structure = jax.tree.structure(arguments)
-    return tuple(structure.flatten_up_to(gradients))

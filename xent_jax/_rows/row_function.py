@@ -141,8 +141,8 @@ def _tangents(
     numbers = iter(pairing(primals, residuals, moving))
     out = []
     for value in leaves:
-        # A value without partials, such as an index, has no tangent.
-        number = next(numbers) if jnp.issubdtype(value.dtype, jnp.floating) else None
+        # A value without partials has no tangent: an index, or a constant behind all others.
+        number = next(numbers, None) if jnp.issubdtype(value.dtype, jnp.floating) else None
         out.append(zero_from_primal(value) if number is None else number)
     return jax.tree.unflatten(structure, out)
 
