@@ -57,6 +57,14 @@ def _data():
 DATA = _data()
 
 
+def clipped(statistics, *advantage):
+    """A loss of the statistics of a token, and of a datum if there is one."""
+    gain = jnp.exp(statistics.log_prob)
+    for a in advantage:
+        gain = jnp.minimum(gain * a, a)
+    return 0.01 * statistics.logsumexp - gain
+
+
 @dataclass(frozen=True)
 class Call:
     """`name(*arrays, **named arrays, **options)`; `kinds` and `named` are keys of `DATA`."""
@@ -73,7 +81,10 @@ class Call:
 
     @property
     def function(self):
-        return getattr(xent_jax, self.name)
+        function = getattr(xent_jax, self.name)
+        if self.name == "linear_softmax_loss":
+            return functools.partial(function, clipped)
+        return function
 
     @property
     def keys(self):
@@ -162,6 +173,12 @@ def _calls():
     yield call(name, "x", "w", "ids", named={"class_weights": "per class"}, focal_gamma=2.0,
                ignore_index=-1)  # fmt: skip
     yield call(name, "x", "w", "few ids", named={"label_probs": "few probs"}, reduction="sum")
+    yield call("linear_softmax_loss", "x", "w", "ids")
+    yield call("linear_softmax_loss", "x", "w", "ids", "per row", named={"weights": "per row"},
+               reduction="mean", return_statistics=True, softcap=5.0, chunk_size=2)  # fmt: skip
+    yield call("linear_sigmoid_cross_entropy", "x", "w", "few ids")
+    yield call("linear_sigmoid_cross_entropy", "x", "w", "few ids", named={"where": "kept",
+               "pos_weight": "per class"}, temperature=2.0, reduction="sum", chunk_size=2)  # fmt: skip
     yield call("linear_softmax_entropy", "x", "w")
     yield call("linear_softmax_kl_divergence", "x", "w", "v", "u")
     yield call("linear_softmax_js_divergence", "x", "w", "v", "u", reduction="sum", chunk_size=2)

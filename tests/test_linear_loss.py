@@ -299,6 +299,87 @@ def test_a_fresh_function_of_the_same_code_is_not_compiled_again():
     assert not [name for name in compiled if "linear_softmax_loss" in name]
 
 
+def rule_of(slope):
+    @jax.custom_jvp
+    def twice(v):
+        return 2 * v
+
+    twice.defjvp(lambda primals, tangents: (twice(*primals), slope * tangents[0]))
+    return twice
+
+
+def constant_in_a_jit(factor):
+    held = jnp.float32(factor)
+    return lambda v: jax.jit(lambda v: held * v)(v) * 2 / factor
+
+
+def called_back(factor):
+    shape = jax.ShapeDtypeStruct((), jnp.float32)
+
+    def f(v):
+        double = lambda v: np.float32(factor) * v  # noqa: E731
+        return jax.pure_callback(double, shape, v, vmap_method="expand_dims") * 2 / factor
+
+    return f
+
+
+@pytest.mark.parametrize("make", [rule_of, constant_in_a_jit, called_back])
+def test_functions_of_one_text_are_told_apart(make):
+    """By the rules, the constants and the calls that the text of a program does not show."""
+    labels, (x, w, *_) = data("float32")
+    found = []
+    for slope in (3.0, 5.0):
+        f = make(slope)
+
+        def total(x, f=f):
+            return LOSS(lambda s: f(s.log_prob), x, w, labels, reduction="sum")
+
+        found.append(jax.grad(total)(x) / slope if make is rule_of else total(x))
+    np.testing.assert_allclose(found[0], found[1], 1e-5, 1e-6)
+
+
+def test_second_derivatives_beside_the_statistics():
+    labels, (x, w, *_) = data("float32")
+
+    def f(x, statistics):
+        options = {"reduction": "sum", "chunk_size": CHUNK, "return_statistics": statistics}
+        out = xent_jax.linear_softmax_cross_entropy(x, w, labels, **options)
+        return out[0] if statistics else out
+
+    ours, plain = (jax.jvp(jax.grad(lambda x, s=s: f(x, s)), (x,), (x,))[1] for s in (True, False))
+    np.testing.assert_allclose(ours, plain, 1e-6)
+
+
+def test_wider_data_do_not_widen_the_loss():
+    with jax.enable_x64(True):
+        labels, (x, w, b, advantage, _) = data()
+        x, w = x.astype(jnp.float32), w.astype(jnp.float32)
+
+        def f(advantage, b):
+            def loss(s, a):
+                return -s.log_prob * a.astype(s.log_prob.dtype)
+
+            return LOSS(loss, x, w, labels, advantage, b=b, reduction="sum")
+
+        loss, slopes = jax.value_and_grad(f, (0, 1))(advantage, b)
+        assert loss.dtype == jnp.float32 and [g.dtype for g in slopes] == [jnp.float64] * 2
+        want = -xent_jax.softmax_statistics(x @ w + b[None].astype(jnp.float32), labels).log_prob
+        np.testing.assert_allclose(slopes[0], want, 1e-5)
+
+
+def test_a_class_of_bias_minus_infinity_moves_nothing():
+    labels, (x, w, *_) = data("float32")
+    b = jnp.zeros(CLASSES).at[3].set(-jnp.inf)
+    labels = jnp.where(labels == 3, 4, labels)
+
+    def f(cap, temperature):
+        options = {"softcap": cap, "temperature": temperature, "reduction": "sum"}
+        return xent_jax.linear_softmax_cross_entropy(x, w, labels, b=b, **options)
+
+    assert np.isfinite(jax.grad(lambda t: f(None, t))(1.5))
+    assert np.isfinite(jax.grad(lambda c: f(c, None))(5.0))
+
+
 def _seen(names):
     import contextlib
 
@@ -311,16 +392,39 @@ def _seen(names):
 
 
 ERRORS = {
-    "not a function": (lambda x, w, y: LOSS("kl", x, w, y), "loss_fn must be a function, got str"),
+    "not a function": (
+        lambda x, w, y: LOSS("kl", x, w, y),
+        "loss_fn, the first argument, must be a function, got str",
+    ),
     "a vector": (lambda x, w, y: LOSS(lambda s: s.log_prob[None], x, w, y), r"got float32\[1\]"),
     "nothing": (lambda x, w, y: LOSS(lambda s: None, x, w, y), "got nothing"),
     "data": (
         lambda x, w, y: LOSS(lambda s, a: a, x, w, y, jnp.ones(3)),
-        r"data must have the axes of the tokens first, \(37,\) .*got shape \(3,\)",
+        r"data\[0\] must have the axes of the tokens first, \(37,\) .*got shape \(3,\)",
     ),
     "dtypes": (
         lambda x, w, y: LOSS(lambda s: s.entropy, x, w.astype("bfloat16"), y),
         r"got float32 and bfloat16; cast one, x\.astype\(w\.dtype\)",
+    ),
+    "a sequence's datum": (
+        lambda x, w, y: LOSS(lambda s, a: a, x[None], w, y[None], jnp.ones(37)),
+        r"data\[0\] .*got shape \(37,\); of a sequence give adv\[:, None\]",
+    ),
+    "a positional option": (
+        lambda x, w, y: LOSS(lambda s: s.entropy, x, w, y, "mean"),
+        r"data\[0\] must be an array, got 'mean'; options go by keyword",
+    ),
+    "a typo": (
+        lambda x, w, y: LOSS(lambda s: s.entropy, x, w, y, ignore_idx=3),
+        "did you mean 'ignore_index'",
+    ),
+    "no labels": (
+        lambda x, w, y: LOSS(lambda s: -s.log_prob, x, w, None),
+        "labels is None, and so",
+    ),
+    "soft labels": (
+        lambda x, w, y: LOSS(lambda s: -s.log_prob, x, w, y.astype(float)),
+        "integer class ids, got float32; of a distribution take",
     ),
     "precision": (
         lambda x, w, y: LOSS(lambda s: s.entropy, x, w, y, precision="double"),

@@ -117,11 +117,39 @@ def test_three_products():
     assert jax.jit(f).lower(x, w).as_text().count("stablehlo.dot_general") == 3
 
 
+def test_functions_of_labels_under_vmap():
+    """By what the function closes over, and by one of two data; scalars per token too."""
+    x, w, *_ = (a.astype("float32") for a in given())
+    one = jnp.arange(TOKENS) % CLASSES
+    hard = CE(x, w, one[:, None])
+    np.testing.assert_allclose(CE(x, w, lambda i: jax.nn.one_hot(i, CLASSES), one), hard, 1e-6)
+    scales, soft = jnp.array([1.0, 0.5, 0.0]), jnp.asarray(HARD, "float32")
+
+    def closed(c):
+        return CE(x, w, lambda y: y * c, soft, reduction="sum")
+
+    def datum(u):
+        return CE(x, w, lambda y, u: y * u, soft, u, reduction="sum")
+
+    want = [jnp.sum(xent_jax.sigmoid_cross_entropy(x @ w, soft * c)) for c in scales]
+    np.testing.assert_allclose(jax.vmap(closed)(scales), want, 1e-5)
+    np.testing.assert_allclose(jax.vmap(datum)(jnp.ones((3, TOKENS)) * scales[:, None]), want, 1e-5)
+
+
 def test_messages():
     x, w, *_ = (a.astype("float32") for a in given())
-    with pytest.raises(TypeError, match=r"one label per class, \(23,\), got \(4,\)"):
-        CE(x, w, lambda i: i, IDS)
-    with pytest.raises(ValueError, match=r"labels must have .* \(29, k\)"):
-        CE(x, w, IDS[:5])
-    with pytest.raises(ValueError, match=r"pos_weight must hold one number per class, \(23,\)"):
-        CE(x, w, IDS, pos_weight=jnp.ones(3))
+    cases = {
+        r"one label per class, \(23,\), got \(4,\)": lambda: CE(x, w, lambda i: i, IDS),
+        r"the axes of the tokens and k, \(29, k\), got": lambda: CE(x, w, IDS[:5]),
+        r"pos_weight must hold one number per class, \(23,\)": lambda: CE(
+            x, w, IDS, pos_weight=jnp.ones(3)
+        ),
+        "data are for labels that are a function, got 1 beside": lambda: CE(x, w, IDS, -10.0),
+        r"must be ids; labels 0 and 1 .* lambda y: y": lambda: CE(x, w, HARD.astype(int)),
+        r"got bool; labels 0 and 1 .* lambda y: y": lambda: CE(x, w, HARD > 0),
+        "ignore_index=-1 goes with ids": lambda: CE(x, w, lambda y: y, HARD, ignore_index=-1),
+    }
+    for message, call in cases.items():
+        with pytest.raises((TypeError, ValueError), match=message) as caught:
+            call()
+        assert "linear_sigmoid_cross_entropy" in str(caught.value)

@@ -81,7 +81,8 @@ def linear_softmax_cross_entropy(
             differentiated; 0 and not correct for tokens of weight 0. With `label_probs` they have
             no log_prob.
         logits_fn: any differentiable elementwise map of the logits; it may close over traced
-            values, which are differentiated.
+            values, which are differentiated. Any other is one of the logits of a token, and with
+            `axis_name` of those of a shard.
         softcap: logits become softcap·tanh(logits / softcap), before `logits_fn`.
         temperature: logits are divided by it, after `softcap` and `logits_fn`.
         base: unit of the result, None for nats, 2 for bits.

@@ -48,15 +48,16 @@ def linear_softmax_loss(
     those of `linear_softmax_cross_entropy`, which is loss_fn = lambda s: −s.log_prob.
 
     Args:
-        loss_fn: a function of one token, as for `jax.vmap`: of its `SoftmaxStatistics` (numbers;
-            in nats) and of its data, to one floating number. What it does not look at is not
-            computed. It may close over traced values, which are differentiated; `argmax` and
-            `correct` are constant.
+        loss_fn: a function of one token, as for `jax.vmap`: of its `SoftmaxStatistics` (`log_prob`,
+            `logsumexp`, `entropy`, in nats; `argmax` and `correct`, constant) and of its data, to
+            one floating number. What it does not look at is not computed. It may close over traced
+            values, which are differentiated.
         x: (..., D), one vector of features per token.
         w: (D, K).
-        labels: integers (...), the class ids; None for a loss without log_prob.
-        data: arrays, or trees of them, that have the axes of the tokens first: advantages, old
-            log-probabilities. Axes of size one, or none at all, are the same for all tokens.
+        labels: integers (...), the class ids; None for a loss without log_prob and correct.
+        data: arrays, or trees of them, that have the axes of the tokens first, of size one where
+            they share a value: advantages (B, 1), old log-probabilities (B, T). A number is the
+            same for all tokens.
         b: (K,), added to the logits; or one number.
         where: boolean (K,); False means that the class does not exist.
         ignore_index: the id of tokens to leave out: loss 0 and gradient 0.
@@ -140,7 +141,8 @@ def linear_sigmoid_cross_entropy(
         w: (D, K).
         labels: integers (..., k), the ids of the classes that are 1, of which any may be repeated;
             or a function of one token's data, as for `jax.vmap`, that gives (K,) labels in [0, 1],
-            constants to differentiation.
+            constants to differentiation: `lambda y: y` for labels 0 and 1 of all classes as data.
+            With `axis_name` it gives those of all shards.
         data: arrays, or trees of them, for that function, that have the axes of the tokens first.
         b: (K,), added to the logits; or one number.
         where: boolean (K,); False means that the class does not exist: it adds nothing.

@@ -5,6 +5,8 @@ from .arrays import class_mask as class_mask
 from .arrays import kinds_of_arguments as kinds_of_arguments
 from .arrays import labels_of_function as labels_of_function
 from .arrays import mask as mask
+from .arrays import no_data_beside_ids as no_data_beside_ids
+from .arrays import no_ignore_index as no_ignore_index
 from .arrays import one_number as one_number
 from .arrays import per_entry as per_entry
 from .arrays import per_token as per_token

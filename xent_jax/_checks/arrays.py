@@ -1,6 +1,7 @@
 """Arrays: that they hold numbers, and that their shapes agree."""
 
 import inspect
+from difflib import get_close_matches
 from typing import Any
 
 import jax
@@ -41,9 +42,11 @@ def kinds_of_arguments(f: Any, options: Any, args: Any, kwargs: Any) -> None:
     try:
         given = inspect.signature(f).bind(*args, **kwargs).arguments
     except TypeError as error:
-        raise TypeError(
-            f"{f.__name__}: {error}; data are positional, options go by keyword."
-        ) from None
+        names = list(inspect.signature(f).parameters)
+        close = [m for k in kwargs if k not in names for m in get_close_matches(k, names, 1)]
+        hint = "data are positional, options go by keyword."
+        hint = f"did you mean {close[0]!r}?" if close else hint
+        raise TypeError(f"{f.__name__}: {error}; {hint}") from None
     for argument, x in given.items():
         if argument in options:
             try:
@@ -100,24 +103,28 @@ def per_token(name: str, argument: str, x: Any, shape: tuple[int, ...]) -> Array
     x = real_array(name, argument, x)
     if x.shape != shape:
         raise ValueError(
-            f"{name}: {argument} must hold one number per token, {shape} for this x, got {x.shape}."
+            f"{name}: {argument} must hold one number per token, {shape} for this x, got "
+            f"{x.shape}; jnp.broadcast_to({argument}, {shape}) makes it so."
         )
     return x
 
 
-def token_data(name: str, x: Any, tokens: tuple[int, ...]) -> Array:
-    """Data of the tokens, their axes first; axes of size one, or none, are the same for all."""
-    x = as_array(name, "data", x)
-    lead = x.shape[: len(tokens)]
-    try:
-        fits = jnp.broadcast_shapes(lead, tokens) == tokens
-    except ValueError:
-        fits = False
+def token_data(name: str, place: str, x: Any, tokens: tuple[int, ...]) -> Array:
+    """Data of the tokens, their axes first, of size one where shared; a number is that of all."""
+    if isinstance(x, (str, bytes)):
+        raise TypeError(f"{name}: {place} must be an array, got {x!r}; options go by keyword.")
+    x = as_array(name, place, x)
+    lead = x.shape[: len(tokens)] if x.ndim else (1,) * len(tokens)
+    fits = len(lead) == len(tokens) and all(
+        (isinstance(n, int) and n == 1) or n == m for n, m in zip(lead, tokens, strict=True)
+    )
     if not fits:
         raise ValueError(
-            f"{name}: data must have the axes of the tokens first, {tokens} for this x, or axes of "
-            f"size one there, got shape {x.shape}; data of a sequence need x[:, None]."
+            f"{name}: {place} must have the axes of the tokens first, {tokens} for this x, of size "
+            f"one where shared, got shape {x.shape}; of a sequence give adv[:, None], of shape "
+            "(B, 1)."
         )
+    x = x if x.ndim else x.reshape(lead)
     return jnp.broadcast_to(x, (*tokens, *x.shape[len(tokens) :]))
 
 
@@ -137,7 +144,23 @@ def labels_of_function(name: str, out: Any, classes: tuple[int, ...]) -> None:
     if shape != classes:
         raise TypeError(
             f"{name}: labels as a function of one token must give one label per class, {classes}, "
-            f"got {'several arrays' if shape is None else shape}."
+            f"got {'no single array' if shape is None else shape}."
+        )
+
+
+def no_data_beside_ids(name: str, data: Any) -> None:
+    if data:
+        raise TypeError(
+            f"{name}: data are for labels that are a function, got {len(data)} beside ids; options "
+            "go by keyword, as b= and weights=."
+        )
+
+
+def no_ignore_index(name: str, ignore_index: Any) -> None:
+    if ignore_index is not None:
+        raise ValueError(
+            f"{name}: ignore_index={ignore_index!r} goes with ids, and labels are a function; give "
+            "labels 0, or weights 0, instead."
         )
 
 

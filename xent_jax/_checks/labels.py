@@ -83,13 +83,11 @@ def token_labels(name: str, labels: Array, tokens: tuple[int, ...], few: tuple[i
     if labels.shape == (*tokens, *few) and few != (0,):
         return
     expected = f"{tokens}" if not few else f"({', '.join(map(str, tokens))}, k)"
-    hint = "give k ids per token, with as many label_probs" if few else "give one id per token"
+    hint = "give k ids per token, one as labels[..., None]" if few else "give one id per token"
     if not few and labels.shape[:-1] == tokens:
         hint = "several ids per token need label_probs, their probabilities"
-    raise ValueError(
-        f"{name}: labels must have the shape of x without its features, {expected}, "
-        f"got {labels.shape}; {hint}."
-    )
+    shape = "the axes of the tokens and k" if few else "the shape of x without its features"
+    raise ValueError(f"{name}: labels must have {shape}, {expected}, got {labels.shape}; {hint}.")
 
 
 def distributions(name: str, labels: Array, classes: int) -> None:

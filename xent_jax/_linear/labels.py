@@ -21,17 +21,31 @@ class Ids(NamedTuple):
     named: Array
 
 
+_SIGMOID = "linear_sigmoid_cross_entropy"
+_ARGMAX = "of a distribution take jnp.argmax"
+_INSTEAD = {
+    "linear_softmax_cross_entropy": "give a distribution over few classes as ids with label_probs",
+    _SIGMOID: "labels 0 and 1 of all classes go in by a function, as lambda y: y, labels",
+}
+
+
 def token_ids(name: str, here: Batch, labels: Any, several: bool, ignore_index: int | None) -> Ids:
     """With `several`, k ids per token, of which `ignore_index` leaves out each by itself."""
+    kind = getattr(labels, "dtype", None)
     labels, integers = check.label_array(name, labels)
-    if not integers:
+    if not integers or kind == jnp.bool_:
+        kind = labels.dtype if kind is None else kind
         raise TypeError(
-            f"{name}: labels must be integer class ids, got {labels.dtype}; give a distribution "
-            "over few classes as ids with label_probs."
+            f"{name}: labels must be integer class ids, got {kind}; {_INSTEAD.get(name, _ARGMAX)}."
         )
     check.ignore_index_for_ids(name, ignore_index, True)
     few = labels.shape[-1:] if several else ()
     check.token_labels(name, labels, here.shape, few)
+    if name == _SIGMOID and labels.shape[-1] == here.classes > 2:
+        raise ValueError(
+            f"{name}: labels of shape {labels.shape} are as many as there are classes, as 0 and 1 "
+            f"of each would be, and must be ids; {_INSTEAD[name]}."
+        )
     ids = here.per_token(labels, *(few or (1,)))
     in_range = (ids >= 0) & (ids <= here.classes - 1)
     named, counted = jnp.ones(ids.shape, bool), None

@@ -71,16 +71,18 @@ def prepare_loss(name: str, given: dict[str, Any]) -> None:
     f = given["loss_fn"]
     if isinstance(f, TracedFunction):
         return
-    check.function(name, "loss_fn", f, "lambda s: -s.log_prob")
-    lead = jnp.shape(given["x"])[:-1]
-    given["data"] = jax.tree.map(
-        lambda x: check.token_data(name, x, lead), tuple(given.get("data", ()))
-    )
-    data = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape[len(lead) :], x.dtype), given["data"]
-    )
-    statistics = token_structs(_dtype(given["x"]), given.get("labels") is not None)
-    function, out = traced_function(f, statistics, *data, over=_axes_of_tokens(given))
+    check.function(name, "loss_fn, the first argument,", f, "lambda s: -s.log_prob")
+    data, labelled = _data(name, given), given.get("labels") is not None
+    statistics = token_structs(_dtype(given["x"]), labelled)
+    try:
+        function, out = traced_function(f, statistics, *data, over=_axes_of_tokens(given))
+    except TypeError as error:
+        if labelled or "NoneType" not in str(error):
+            raise
+        raise TypeError(
+            f"{name}: labels is None, and so are log_prob and correct, which loss_fn uses; give "
+            "class ids."
+        ) from error
     check.one_number(name, "loss_fn", out)
     given["loss_fn"] = function
 
@@ -89,16 +91,25 @@ def prepare_labels(name: str, given: dict[str, Any]) -> None:
     """labels, where they are a function, traced at the data of one token."""
     prepare_logits_fn(name, given)
     f = given["labels"]
-    if isinstance(f, TracedFunction) or not callable(f):
+    if isinstance(f, TracedFunction):
         return
-    lead = jnp.shape(given["x"])[:-1]
-    given["data"] = jax.tree.map(
-        lambda x: check.token_data(name, x, lead), tuple(given.get("data", ()))
-    )
-    data = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape[len(lead) :], x.dtype), given["data"]
-    )
-    function, out = traced_function(f, *data, over=_axes_of_tokens(given))
+    if not callable(f):
+        check.no_data_beside_ids(name, given.get("data", ()))
+        return
+    check.no_ignore_index(name, given.get("ignore_index"))
+    function, out = traced_function(f, *_data(name, given), over=_axes_of_tokens(given))
     axes = (1, *check.bound_axes(name, given.get("axis_name")))
     check.labels_of_function(name, out, (class_count(given["w"], axes),))
     given["labels"] = function
+
+
+def _data(name: str, given: dict[str, Any]) -> tuple[Any, ...]:
+    """The data become arrays with all axes of the tokens; returned is what one token has."""
+    lead = jnp.shape(given["x"])[:-1]
+    paths, structure = jax.tree.flatten_with_path(tuple(given.get("data", ())))
+    leaves = [
+        check.token_data(name, f"data{jax.tree_util.keystr(path)}", x, lead) for path, x in paths
+    ]
+    given["data"] = jax.tree.unflatten(structure, leaves)
+    one = [jax.ShapeDtypeStruct(x.shape[len(lead) :], x.dtype) for x in leaves]
+    return jax.tree.unflatten(structure, one)

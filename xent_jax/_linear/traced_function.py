@@ -155,7 +155,7 @@ _functions: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
 
 
 def _kept(f: Any) -> dict[Any, Any]:
-    """What has been traced of a function that closes over nothing: its rules keep their identity."""
+    """What has been traced of a function that closes over nothing: its rules stay the same."""
     try:
         return _functions.setdefault(f, {})
     except TypeError:  # it has no hash, or nothing may refer to it weakly
