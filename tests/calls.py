@@ -65,6 +65,19 @@ def clipped(statistics, *advantage):
     return 0.01 * statistics.logsumexp - gain
 
 
+class _Of:
+    """A function and its methods, with a first argument."""
+
+    def __init__(self, function, first):
+        self.function, self.first = function, first
+
+    def __call__(self, *args, **kwargs):
+        return self.function(self.first, *args, **kwargs)
+
+    def __getattr__(self, name):
+        return functools.partial(getattr(self.function, name), self.first)
+
+
 @dataclass(frozen=True)
 class Call:
     """`name(*arrays, **named arrays, **options)`; `kinds` and `named` are keys of `DATA`."""
@@ -83,7 +96,7 @@ class Call:
     def function(self):
         function = getattr(xent_jax, self.name)
         if self.name == "linear_softmax_loss":
-            return functools.partial(function, clipped)
+            return _Of(function, clipped)
         return function
 
     @property
@@ -177,8 +190,9 @@ def _calls():
     yield call("linear_softmax_loss", "x", "w", "ids", "per row", named={"weights": "per row"},
                reduction="mean", return_statistics=True, softcap=5.0, chunk_size=2)  # fmt: skip
     yield call("linear_sigmoid_cross_entropy", "x", "w", "few ids")
-    yield call("linear_sigmoid_cross_entropy", "x", "w", "few ids", named={"where": "kept",
-               "pos_weight": "per class"}, temperature=2.0, reduction="sum", chunk_size=2)  # fmt: skip
+    named = {"where": "kept", "pos_weight": "per class"}
+    yield call("linear_sigmoid_cross_entropy", "x", "w", "few ids", named=named, temperature=2.0,
+               reduction="sum", chunk_size=2)  # fmt: skip
     yield call("linear_softmax_entropy", "x", "w")
     yield call("linear_softmax_kl_divergence", "x", "w", "v", "u")
     yield call("linear_softmax_js_divergence", "x", "w", "v", "u", reduction="sum", chunk_size=2)
