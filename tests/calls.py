@@ -69,13 +69,14 @@ class _Of:
     """A function and its methods, with a first argument."""
 
     def __init__(self, function, first):
-        self.function, self.first = function, first
+        self.function, self.first, self.__doc__ = function, first, function.__doc__
 
     def __call__(self, *args, **kwargs):
         return self.function(self.first, *args, **kwargs)
 
     def __getattr__(self, name):
-        return functools.partial(getattr(self.function, name), self.first)
+        found = getattr(self.function, name)
+        return functools.partial(found, self.first) if callable(found) else found
 
 
 @dataclass(frozen=True)
