@@ -64,12 +64,17 @@ def measure(tmp_path_factory):
 
 def _rows(target, path):
     chosen = [part for function in MOST_TRAFFIC for part in ("--function", function)]
-    options = ["--suite", "accelerators", "--target", target, "--json", str(path), *chosen]
-    command = [sys.executable, "-m", "tests.benchmarks", *options, "--peers", "optax", "jax"]
+    kept = _run("accelerators", target, path, *chosen, "--peers", "optax", "jax")
+    return {(row["function"], row["pass"], row["dtype"]): row for row in kept}
+
+
+def _run(suite, target, path, *options):
+    """The rows of a suite of the benchmarks."""
+    options = ["--suite", suite, "--target", target, "--json", str(path), *options]
+    command = [sys.executable, "-m", "tests.benchmarks", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    kept = json.loads(path.read_text())["suites"]["accelerators"]
-    return {(row["function"], row["pass"], row["dtype"]): row for row in kept}
+    return json.loads(path.read_text())["suites"][suite]
 
 
 @pytest.mark.parametrize("function, which, dtype, most", bars(MOST_TRAFFIC))
@@ -107,11 +112,7 @@ def heads(tmp_path_factory):
     if not aot.available("h200"):
         pytest.skip(f"no compiler for h200: {aot.install('h200')}")
     path = tmp_path_factory.mktemp("heads") / "rows.json"
-    options = ["--suite", "heads", "--target", "h200", "--peers", "jax", "--json", str(path)]
-    command = [sys.executable, "-m", "tests.benchmarks", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(path.read_text())["suites"]["heads"]
+    return _run("heads", "h200", path, "--peers", "jax")
 
 
 def test_a_head_passes_the_gradient_of_w_through_memory_few_times(heads):

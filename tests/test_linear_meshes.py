@@ -4,7 +4,6 @@ Tokens have two axes, of which batch, sequence or both are split; chunks are man
 """
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,8 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import xent_jax
+
+from .benchmarks import hlo
 
 SEVERAL_DEVICES = True
 
@@ -214,23 +215,6 @@ def test_vmap_over_one_argument(f, name, meshed):
     assert_same(jax.tree.map(lambda v: v[0], got), want)
 
 
-def collectives(text):
-    """(kind, elements, whether in a loop) of the arrays that collectives of the program give."""
-    found, loops = [], set(re.findall(r"body=%?([\w.-]+)", text))
-    inside = False
-    for line in text.splitlines():
-        header = re.match(r"^(?:ENTRY )?%?([\w.-]+) \(.*\{$", line)
-        if header:
-            inside = header[1] in loops
-        match = re.search(
-            r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)\(", line
-        )
-        for shape in re.findall(r"\w+\[([\d,]*)\]", match[1]) if match else []:
-            sizes = [int(n) for n in shape.split(",") if n]
-            found.append((match[2], int(np.prod(sizes)), inside))
-    return found
-
-
 def head_loss(x, w, labels):
     return xent_jax.linear_softmax_cross_entropy(x, w, labels, reduction="mean", chunk_size=32)
 
@@ -264,15 +248,15 @@ def test_features_are_gathered_and_their_gradient_scattered_once(how):
         out_shardings=(NamedSharding(mesh, P()), (x.sharding, w.sharding)),
     )
     with jax.set_mesh(mesh):
-        found = collectives(step.lower(x, w, labels).compile().as_text())
-    of_w, of_x = 48 * 1024 // 4, 48 * 8 * 32 // 2
-    large = [(kind, size, inside) for kind, size, inside in found if size > of_x]
-    gathers = [inside for kind, _, inside in large if kind == "all-gather"]
-    assert gathers == [False] and max(size for _, size, _ in large) <= of_w, large
+        found = hlo.transfers(step.lower(x, w, labels).compile().as_text())
+    of_w, of_x = 4 * 48 * 1024 // 4, 4 * 48 * 8 * 32 // 2
+    large = [t for t in found if t.nbytes > of_x]
+    gathers = [(t.times, t.looped) for t in large if t.kind == "all-gather"]
+    assert gathers == [(1, False)] and max(t.nbytes for t in large) <= of_w, large
     assert len(large) <= 2, large
     if how == "by hand":  # the compiler's split leaves the sum of dw in the loop, on a CPU alone
-        in_loops = [size for _, size, inside in found if inside]
-        assert max(in_loops, default=0) <= 32 * 2 * 48, found  # dx of a chunk
+        in_loops = [t.nbytes for t in found if t.looped]
+        assert max(in_loops, default=0) <= 4 * 32 * 2 * 48, found  # dx of a chunk
 
 
 @pytest.mark.parametrize("reduction", ["sum", None])

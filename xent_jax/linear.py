@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from ._call import compiled
 from ._linear import functions
-from ._linear.by_types import Given, by_types
+from ._linear.by_types import Given, by_types, shaping
 from ._linear.prepare import prepare_logits_fn
 from ._linear.reduce import Options
 from ._rows.softmax_divergence import js, kl
@@ -127,17 +127,13 @@ def linear_softmax_cross_entropy(
             "label_smoothing": label_smoothing,
             "focal_gamma": focal_gamma,
             "z_loss": z_loss,
-            **_shape(logits_fn, softcap, temperature),
+            **shaping(logits_fn, softcap, temperature),
         },
     )
     options = Options(
         reduction, base, chunk_size, precision, axis_name, ignore_index, return_statistics
     )
     return by_types("linear_softmax_cross_entropy", functions.cross_entropy, options, given)
-
-
-def _shape(logits_fn: Any, softcap: Any, temperature: Any) -> dict[str, Any]:
-    return {"logits_fn": logits_fn, "softcap": softcap, "temperature": temperature}
 
 
 @compiled(*_STATIC, "return_statistics", prepare=prepare_logits_fn)
@@ -190,7 +186,7 @@ def linear_softmax_entropy(
         {"x": x, "weights": weights},
         {"w": w},
         {"b": b, "where": where},
-        {"normalizer": normalizer, **_shape(logits_fn, softcap, temperature)},
+        {"normalizer": normalizer, **shaping(logits_fn, softcap, temperature)},
     )
     options = Options(
         reduction, base, chunk_size, precision, axis_name, return_statistics=return_statistics
@@ -256,7 +252,7 @@ def linear_softmax_kl_divergence(
         {"xp": xp, "xq": xq, "weights": weights},
         {"wp": wp, "wq": wq},
         {"bp": bp, "bq": bq, "where": where},
-        {"normalizer": normalizer, **_shape(logits_fn, softcap, temperature)},
+        {"normalizer": normalizer, **shaping(logits_fn, softcap, temperature)},
     )
     options = Options(reduction, base, chunk_size, precision, axis_name)
     return by_types(
@@ -321,7 +317,7 @@ def linear_softmax_js_divergence(
         {"xp": xp, "xq": xq, "weights": weights},
         {"wp": wp, "wq": wq},
         {"bp": bp, "bq": bq, "where": where},
-        {"normalizer": normalizer, **_shape(logits_fn, softcap, temperature)},
+        {"normalizer": normalizer, **shaping(logits_fn, softcap, temperature)},
     )
     options = Options(reduction, base, chunk_size, precision, axis_name)
     return by_types(
@@ -387,7 +383,7 @@ def linear_softmax_statistics(
         {"x": x, "labels": labels},
         {"w": w},
         {"b": b, "where": where},
-        _shape(logits_fn, softcap, temperature),
+        shaping(logits_fn, softcap, temperature),
     )
     options = Options(None, base, chunk_size, precision, axis_name, ignore_index)
     return by_types("linear_softmax_statistics", functions.all_statistics, options, given)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from ._call import compiled
 from ._linear import functions
-from ._linear.by_types import Given, by_types
+from ._linear.by_types import Given, by_types, shaping
 from ._linear.prepare import prepare_labels, prepare_loss
 from ._linear.reduce import Options
 from ._linear.traced_function import TracedFunction
@@ -98,9 +98,7 @@ def linear_softmax_loss(
         {
             "loss_fn": loss_fn,
             "normalizer": normalizer,
-            "logits_fn": logits_fn,
-            "softcap": softcap,
-            "temperature": temperature,
+            **shaping(logits_fn, softcap, temperature),
         },
     )
     options = Options(
@@ -181,9 +179,7 @@ def linear_sigmoid_cross_entropy(
         {
             "labels_fn": labels if as_function else None,
             "normalizer": normalizer,
-            "logits_fn": logits_fn,
-            "softcap": softcap,
-            "temperature": temperature,
+            **shaping(logits_fn, softcap, temperature),
         },
     )
     options = Options(reduction, base, chunk_size, precision, axis_name, ignore_index)

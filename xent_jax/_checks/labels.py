@@ -90,6 +90,14 @@ def token_labels(name: str, labels: Array, tokens: tuple[int, ...], few: tuple[i
     raise ValueError(f"{name}: labels must have {shape}, {expected}, got {labels.shape}; {hint}.")
 
 
+def not_multi_hot(name: str, ids: Array, classes: int, instead: str) -> None:
+    if ids.shape[-1] == classes > 2:
+        raise ValueError(
+            f"{name}: labels of shape {ids.shape} are as many as there are classes, as 0 and 1 of "
+            f"each would be, and must be ids; {instead}."
+        )
+
+
 def distributions(name: str, labels: Array, classes: int) -> None:
     if labels.shape[-1:] != (classes,):
         raise ValueError(

@@ -24,6 +24,11 @@ class Given(NamedTuple):
     numbers: dict[str, Any]
 
 
+def shaping(logits_fn: Any, softcap: Any, temperature: Any) -> dict[str, Any]:
+    """What makes logits of x @ w + b, among the numbers."""
+    return {"logits_fn": logits_fn, "softcap": softcap, "temperature": temperature}
+
+
 Body = Callable[[str, Options, Given], Any]
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .._class_axes import vary_like
+from .per_token import beside
 from .schedule import Schedule
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
@@ -52,29 +53,30 @@ def in_chunks(
 
 
 class _Order(NamedTuple):
-    """Of the tokens of each stretch, along an axis: live ones first."""
+    """Of the tokens of each stretch, along an axis: live ones first; and the way back."""
 
     places: Array
+    back_places: Array
     axis: int
 
     def put(self, x: Array) -> Array:
         return _along(x, self.places, self.axis)
 
     def back(self, x: Array) -> Array:
-        return _along(x, jnp.argsort(self.places, axis=self.axis), self.axis)
+        return _along(x, self.back_places, self.axis)
 
 
 def _along(x: Array, places: Array, axis: int) -> Array:
     if places.ndim == 2 and places.shape[0] == 1:  # a plain gather of rows
         return x[0].at[places[0]].get(mode="promise_in_bounds", unique_indices=True)[None]
-    places = places.reshape(places.shape + (1,) * (x.ndim - places.ndim))
-    return jnp.take_along_axis(x, places, axis, mode="promise_in_bounds")
+    return jnp.take_along_axis(x, beside(places, x), axis, mode="promise_in_bounds")
 
 
 def _order(schedule: Schedule, live: Array) -> tuple[_Order, Array]:
     """The order, and which chunks then have a live token."""
     live, axis = schedule.stretched(live), schedule.axis + 1
-    order = _Order(jnp.argsort(~live, axis=axis, stable=True), axis)
+    places = jnp.argsort(~live, axis=axis, stable=True)
+    order = _Order(places, jnp.argsort(places, axis=axis), axis)
     chunks = schedule.split(order.put(live))
     return order, jnp.any(chunks, axis=tuple(range(1, chunks.ndim)))
 

@@ -39,7 +39,8 @@ def cross_entropy(name: str, options: Options, given: Given) -> Any:
         name, numbers["label_smoothing"], numbers["z_loss"], here.dtype
     )
     few, smoothing = probs is not None, alpha is not None
-    found = token_ids(name, here, labels, few, options.ignore_index)
+    instead = "give a distribution over few classes as ids with label_probs"
+    found = token_ids(name, here, labels, few, options.ignore_index, instead)
     row_mask = row_masks(here, found.counted, found.valid)
     w = here.heads[0].w
     laid, of_loss, mass = jnp.ones((1, 1), here.dtype), jnp.ones_like(row_mask), None
@@ -179,7 +180,10 @@ def independent_cross_entropy(name: str, options: Options, given: Given) -> Arra
     labels, weights = given.numbers["labels_fn"], given.tokens["weights"]
     closed_over, function = [], None
     if labels is None:
-        found = token_ids(name, here, given.tokens["labels"], True, options.ignore_index)
+        instead = "labels 0 and 1 of all classes go in by a function, as lambda y: y, labels"
+        labels_of = given.tokens["labels"]
+        found = token_ids(name, here, labels_of, True, options.ignore_index, instead)
+        check.not_multi_hot(name, labels_of, here.classes, instead)
         nowhere = jnp.iinfo(jnp.int32).max
         ids = jnp.where(found.named & existing(here, found.ids), found.ids, nowhere)
         row_mask, data = row_masks(here, None, found.valid), (ids,)

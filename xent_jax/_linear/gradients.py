@@ -27,6 +27,7 @@ from .heads import (
     slope_by_w,
     slope_by_x,
 )
+from .per_token import beside
 from .platforms import cut, features_whole, padded
 from .schedule import Limits, devices_of, schedule
 from .token_values import inputs, partials_of, values_and_residuals_of
@@ -120,7 +121,7 @@ def sum_and_gradients(
     given = (inputs(heads), weights, tokens)
     sums, (found, dxs) = in_chunks(how, step, _zero_sums(plan, want, whole), given, live)
     by_heads: Any = tuple(
-        Head(dx, cut(None if dw is None else features_whole(dw), h.w), cut(db, h.b))
+        Head(dx, cut(features_whole(dw), h.w), cut(db, h.b))
         for h, dx, dw, db in zip(arguments.heads, dxs, sums.by_w, sums.by_b, strict=True)
     )
     shaping = jax.tree.unflatten(jax.tree.structure(classes.shaping), sums.by_shaping)
@@ -165,7 +166,7 @@ def _zero_sums(plan: Plan, want: Arguments, whole: Arguments) -> _Sums:
     heads, classes = whole.heads, whole.classes
     by_w = of([h.w for h in heads], [w.w for w in want.heads])
     return _Sums(
-        [None if dw is None else features_whole(dw) for dw in by_w],
+        list(map(features_whole, by_w)),
         of([h.b for h in heads], [w.b for w in want.heads]),
         of(classes.data, want.classes.data),
         of(jax.tree.leaves(classes.shaping), jax.tree.leaves(want.classes.shaping)),
@@ -271,8 +272,7 @@ def _slopes(left_out: Array, by_values: Any, partials: Any, places: int) -> list
 
 def _unless_undefined(left_out: Array, slope: Array) -> Array:
     """The slope; 0 where weight 0 meets what is not finite: a finite one moves by its weight."""
-    left_out = left_out.reshape(left_out.shape + (1,) * (slope.ndim - left_out.ndim))
-    return jnp.where(left_out & ~jnp.isfinite(slope), 0.0, slope)
+    return jnp.where(beside(left_out, slope) & ~jnp.isfinite(slope), 0.0, slope)
 
 
 def _added(sums: list[Array | None], slopes: list[Array | None]) -> list[Array | None]:

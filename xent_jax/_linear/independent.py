@@ -15,7 +15,8 @@ from jax import Array, lax
 from .._class_axes import Axes, across, class_sum, first_class, vary_like
 from .._rows.bernoulli import cross_entropy
 from .._rows.row_function import RowFunction
-from .rows import alike, at_each_row, places
+from .per_token import at_each
+from .rows import alike, places
 from .traced_function import TracedFunction
 
 
@@ -106,7 +107,7 @@ def _marked(axes: Axes, z: Array, ids: Array) -> Array:
         return empty.at[ids].set(True, mode="drop")
 
     empty = vary_like(empty, z, ids)
-    return at_each_row(mark)(empty, places(axes, z, ids)).astype(z.dtype)
+    return at_each(mark, z.ndim - 1)(empty, places(axes, z, ids)).astype(z.dtype)
 
 
 def _of_shard(axes: Axes, z: Array, y: Array) -> Array:

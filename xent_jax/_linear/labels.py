@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .. import _checks as check
-from .._class_axes import across, in_explicit_mesh
+from .._class_axes import in_explicit_mesh
 from .._labelled import weight_of
 from .reduce import Batch
 
@@ -21,31 +21,26 @@ class Ids(NamedTuple):
     named: Array
 
 
-_SIGMOID = "linear_sigmoid_cross_entropy"
-_ARGMAX = "of a distribution take jnp.argmax"
-_INSTEAD = {
-    "linear_softmax_cross_entropy": "give a distribution over few classes as ids with label_probs",
-    _SIGMOID: "labels 0 and 1 of all classes go in by a function, as lambda y: y, labels",
-}
+def token_ids(
+    name: str,
+    here: Batch,
+    labels: Any,
+    several: bool,
+    ignore_index: int | None,
+    instead: str = "of a distribution take jnp.argmax",
+) -> Ids:
+    """With `several`, k ids per token, of which `ignore_index` leaves out each by itself.
 
-
-def token_ids(name: str, here: Batch, labels: Any, several: bool, ignore_index: int | None) -> Ids:
-    """With `several`, k ids per token, of which `ignore_index` leaves out each by itself."""
+    `instead` says what to do with labels that are no ids.
+    """
     kind = getattr(labels, "dtype", None)
     labels, integers = check.label_array(name, labels)
     if not integers or kind == jnp.bool_:
         kind = labels.dtype if kind is None else kind
-        raise TypeError(
-            f"{name}: labels must be integer class ids, got {kind}; {_INSTEAD.get(name, _ARGMAX)}."
-        )
+        raise TypeError(f"{name}: labels must be integer class ids, got {kind}; {instead}.")
     check.ignore_index_for_ids(name, ignore_index, True)
     few = labels.shape[-1:] if several else ()
     check.token_labels(name, labels, here.shape, few)
-    if name == _SIGMOID and labels.shape[-1] == here.classes > 2:
-        raise ValueError(
-            f"{name}: labels of shape {labels.shape} are as many as there are classes, as 0 and 1 "
-            f"of each would be, and must be ids; {_INSTEAD[name]}."
-        )
     ids = here.per_token(labels, *(few or (1,)))
     in_range = (ids >= 0) & (ids <= here.classes - 1)
     named, counted = jnp.ones(ids.shape, bool), None
@@ -83,7 +78,3 @@ def label_probabilities(name: str, here: Batch, labels: Any, given: Any, found: 
     counts = found.named & existing(here, found.ids)
     probs = jnp.where(counts, probs, jnp.zeros((), probs.dtype))
     return probs.astype(here.dtype) if jnp.float64 in (here.dtype, probs.dtype) else probs
-
-
-def one_for_all_shards(name: str, here: Batch, argument: str, x: Array) -> None:
-    check.one_for_all_shards(name, across(here.axes), argument, x)

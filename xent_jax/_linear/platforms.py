@@ -34,9 +34,10 @@ def by_platform(
 
 
 def limits_here(plan: Plan, heads: tuple[Head, ...]) -> Limits:
-    """The limits where only one program can be traced: those of the platform of JAX."""
+    """The limits where only one program can be traced: the platform of JAX, and no parts."""
     platform = _platform_of_mesh(heads[0].x) or jax.default_backend()
-    return limits(heads, plan.chunk, False, platform == "cpu")._replace(pads_classes=False)
+    found = limits(heads, plan.chunk, False, platform == "cpu")
+    return found._replace(part=found.chunk, pads_classes=False)
 
 
 def _platform_of_mesh(x: Array) -> str | None:
@@ -81,11 +82,13 @@ def cut(gradient: Array | None, x: Array | None) -> Any:
     return None if gradient is None or x is None else gradient[..., : x.shape[-1]]
 
 
-def features_whole(x: Array) -> Array:
-    """An array (D, K) with all of D on each device, where the compiler splits arrays.
+def features_whole(x: Array | None) -> Any:
+    """An array (D, K), if any, with all of D on each device, where the compiler splits arrays.
 
     So w is gathered once before the loop and dw scattered once after it, not at every chunk.
     """
+    if x is None:
+        return None
     mesh = jax.typeof(x).sharding.mesh
     if devices_of(x).all == 1 or AxisType.Explicit in mesh.axis_types:
         return x

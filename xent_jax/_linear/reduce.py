@@ -14,6 +14,7 @@ from .._math.dtypes import compute_dtype
 from .._rows.row_function import RowFunction
 from .gradients import Arguments, constants_of, losses_of, unless_left_out
 from .heads import Classes, Head, Plan, Shaping, Tokens
+from .per_token import beside
 from .schedule import devices_of
 from .token_values import token_values
 from .weighted_sum import weighted_sum
@@ -190,8 +191,7 @@ def _finite_data(x: Array, weights: Array) -> Array:
     """Data of the loss, 1 for what is not finite and has weight 0: it would make gradients NaN."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         return x
-    light = (weights == 0.0).reshape(weights.shape + (1,) * (x.ndim - weights.ndim))
-    return jnp.where(light & ~jnp.isfinite(x), jnp.ones((), x.dtype), x)
+    return jnp.where(beside(weights == 0.0, x) & ~jnp.isfinite(x), jnp.ones((), x.dtype), x)
 
 
 def _finite_where_seen(x: Array, row_mask: Array, weights: Array) -> Array:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import cache, reduce
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -15,6 +14,7 @@ from .._math.dtypes import widen
 from .._rows.row_function import RowFunction
 from .._rows.softmax_losses import under_labels
 from .._rows.softmax_statistics import statistics
+from .per_token import at_each
 
 
 @cache
@@ -109,7 +109,7 @@ def _spread(axes: Axes, z: Array, probs: Array, ids: Array) -> Array:
         return empty.at[ids].add(probs, mode="drop")
 
     empty = vary_like(empty.astype(probs.dtype), z, probs, ids)
-    return at_each_row(spread)(empty, probs, places(axes, z, ids))
+    return at_each(spread, z.ndim - 1)(empty, probs, places(axes, z, ids))
 
 
 def _collect(axes: Axes, z: Array, by_labels: Array, ids: Array) -> Array:
@@ -119,22 +119,13 @@ def _collect(axes: Axes, z: Array, by_labels: Array, ids: Array) -> Array:
     def collect(by_labels: Array, ids: Array) -> Array:
         return by_labels.at[ids].get(mode="fill", fill_value=0.0)
 
-    return at_each_row(collect)(by_labels, places(axes, z, ids))
+    return at_each(collect, z.ndim - 1)(by_labels, places(axes, z, ids))
 
 
 def alike(z: Array, *data: Array) -> tuple[Array, ...]:
     """The data with the rows of all of them and of the logits."""
     rows = jnp.broadcast_shapes(z.shape[:-1], *(x.shape[:-1] for x in data))
     return tuple(jnp.broadcast_to(x, (*rows, x.shape[-1])) for x in data)
-
-
-def at_each_row(f: Callable[..., Array]) -> Callable[..., Array]:
-    """f of vectors at each row, whose axes stay where a mesh has put them."""
-
-    def call(*data: Array) -> Array:
-        return reduce(lambda g, _: jax.vmap(g), range(data[0].ndim - 1), f)(*data)
-
-    return call
 
 
 def places(axes: Axes, z: Array, ids: Array) -> Array:

@@ -11,6 +11,7 @@ from jax import Array
 from .._epilogue import loss_of_row
 from .._rows.row_function import apply_mask
 from .._statistics import SoftmaxStatistics
+from .per_token import at_each, beside
 from .traced_function import TracedFunction
 
 
@@ -62,10 +63,7 @@ class GivenLoss:
             function = TracedFunction(self.program, closed_over)
             return function(_statistics(numbers, label, row_mask.dtype), *data)
 
-        f = one
-        for _ in left_out.shape:
-            f = jax.vmap(f)
-        loss = f(numbers, label, leaves, tuple(parameters))
+        loss = at_each(one, left_out.ndim)(numbers, label, leaves, tuple(parameters))
         return apply_mask(row_mask[..., 0], loss.astype(row_mask.dtype))
 
 
@@ -73,8 +71,7 @@ def _ordinary(left_out: Array, x: Array) -> Array:
     """x; 1 for what is left out, which is seldom at the edge of a function's domain."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         return x
-    left_out = left_out.reshape(left_out.shape + (1,) * (x.ndim - left_out.ndim))
-    return jnp.where(left_out, jnp.ones((), x.dtype), x)
+    return jnp.where(beside(left_out, x), jnp.ones((), x.dtype), x)
 
 
 def _statistics(numbers: dict[str, Array], label: Array | None, dtype: Any) -> SoftmaxStatistics:

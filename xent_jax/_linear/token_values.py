@@ -33,15 +33,11 @@ from .platforms import by_platform, features_whole, limits_here, padded
 from .schedule import Limits, devices_of, schedule
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def token_values(
     plan: Plan, heads: tuple[Head, ...], tokens: Tokens, classes: Classes
 ) -> tuple[Array, ...]:
     """Each value of the row function of the plan, (tokens…, 1)."""
-    return _token_values(plan, heads, tokens, classes)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _token_values(plan: Plan, heads: Any, tokens: Tokens, classes: Classes) -> tuple[Array, ...]:
     return values_of_live(plan, live_tokens(plan, tokens), heads, tokens, classes)
 
 
@@ -79,7 +75,7 @@ def values_of_live(
     return by_platform(plan, heads, live is not None, compute, heads, classes, rest)
 
 
-@partial(_token_values.defjvp, symbolic_zeros=True)
+@partial(token_values.defjvp, symbolic_zeros=True)
 def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
     # For memory: neither logits nor partials are kept, and for the partials that do not cancel.
     heads, tokens, classes = primals
@@ -92,7 +88,10 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
 
     of_classes = vary(tuple(map(moving, moving_classes.data)))
     # Their cotangents add up over the chunks: in the dtype of computation.
-    wide = [vary((_whole(moving(t.w)), None if t.b is None else moving(t.b))) for t in moving_heads]
+    wide = [
+        vary((features_whole(moving(t.w)), None if t.b is None else moving(t.b)))
+        for t in moving_heads
+    ]
     moving_xs = tuple(
         _vary_along(moving(t.x, wide=False), h.w) for t, h in zip(moving_heads, heads)
     )
@@ -120,11 +119,10 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
 
     moving_data = tuple(map(moving, moving_tokens.data))
     parts = (inputs(heads), tokens, moving_xs, moving_data)
-    values = _token_values(plan, *primals)
+    values = token_values(plan, *primals)
     live = live_tokens(plan, tokens)
     x = heads[0].x
-    how = limits_here(plan, heads)
-    how = schedule(x.shape[:-1], devices_of(x, plan.devices), how._replace(part=how.chunk))
+    how = schedule(x.shape[:-1], devices_of(x, plan.devices), limits_here(plan, heads))
     steps = in_chunks(how, moved, (), parts, live, differentiable=True)[1]
     of_values = {id(v): step for v, step in zip(_moving(plan, values), steps, strict=True)}
     return values, tuple(of_values.get(id(v), zero_from_primal(v)) for v in values)
@@ -138,10 +136,6 @@ def _moving(plan: Plan, values: tuple[Array, ...]) -> list[Array]:
 
 def _vary_along(tx: Array | None, w: Array) -> Array | None:
     return None if tx is None else vary_like(tx, w)
-
-
-def _whole(tw: Array | None) -> Array | None:
-    return None if tw is None else features_whole(tw)
 
 
 def _logits_and_tangent(

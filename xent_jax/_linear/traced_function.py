@@ -7,7 +7,7 @@ fresh lambda of the same code is the same function to every cache.
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +17,7 @@ from jax import lax
 from jax.extend import core
 
 from .._class_axes import vary_over
+from .per_token import at_each
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class TracedFunction:
 
     def at_each(self, count: int, *arguments: Any) -> Any:
         """Its values along the first `count` axes of all arguments."""
-        return reduce(lambda f, _: jax.vmap(f), range(count), self.__call__)(*arguments)
+        return at_each(self.__call__, count)(*arguments)
 
     @property
     def reads(self) -> list[bool]:

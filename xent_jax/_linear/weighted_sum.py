@@ -102,7 +102,6 @@ def _with_gradients_jvp(plan: Plan, wanted: Any, primals: Any, tangents: Any) ->
     full = jax.tree.map(instantiate, primals, tangents)
     want = jax.tree.unflatten(jax.tree.structure(primals[0]), wanted)
     limits = limits_here(plan, primals[0].heads)
-    limits = limits._replace(part=limits.chunk)
 
     def again(arguments: Arguments) -> Any:
         found = sum_and_gradients(plan, want, limits, arguments, None, True)

@@ -1,7 +1,6 @@
 """Programs for GPUs and TPUs, compiled but not run: memory traffic, temporaries, kernels."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import jax
@@ -59,15 +58,8 @@ def _measure(
         "dtype": dtype,
         "input_bytes": read,
         "least_bytes": read + written,
-        "programs": {peer: _program(form, arrays) for peer, form in forms.items()},
+        "programs": {peer: aot.program(form, *arrays) for peer, form in forms.items()},
     }
-
-
-def _program(form: Any, arrays: list[jax.ShapeDtypeStruct]) -> dict[str, Any]:
-    jax.clear_caches()  # so that tracing is not spared what another pass has traced
-    report = asdict(aot.report(form, *arrays))
-    report["compile_seconds"] = float(f"{report['compile_seconds']:.2g}")
-    return report
 
 
 def _bytes(tree: Any) -> int:

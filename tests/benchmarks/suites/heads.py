@@ -1,9 +1,7 @@
 """Linear heads compiled but not run: products, memory, and what the devices of a mesh exchange."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 
@@ -72,7 +70,7 @@ def _on_one_device(target: str, sizes: tuple[int, ...], dtype: str, settings: Se
         "sizes": sizes,
         "dtype": dtype,
         "share": 6 * math.prod(sizes),
-        "programs": {name: _program(step, arrays) for name, step in steps.items()},
+        "programs": {name: aot.program(step, *arrays) for name, step in steps.items()},
     }
 
 
@@ -89,15 +87,8 @@ def _on_a_mesh(target: str, head: Head, split: Split, dtype: str) -> Row:
         "x": _spec(split.tokens),
         "w": _spec(split.w),
         "share": 6 * math.prod(sizes) // split.devices,
-        "programs": {OURS.name: _program(step, arrays, out_shardings=results)},
+        "programs": {OURS.name: aot.program(step, *arrays, out_shardings=results)},
     }
-
-
-def _program(step: Callable[..., Any], arrays: tuple[Any, ...], **options: Any) -> dict[str, Any]:
-    jax.clear_caches()  # so that tracing is not spared what another program has traced
-    report = asdict(aot.report(step, *arrays, **options))
-    report["compile_seconds"] = float(f"{report['compile_seconds']:.2g}")
-    return report
 
 
 def _times(sizes: tuple[int, ...]) -> str:
