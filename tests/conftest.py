@@ -1,5 +1,7 @@
 """What every test runs under: no silent promotion, eight CPU devices, repeatable examples."""
 
+import os
+
 import hypothesis
 import jax
 import pytest
@@ -10,8 +12,8 @@ from xent_jax._rows import cpu_blocks
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)
-# A compiler's plugin, where there is one, must not look for its device.
-jax.config.update("jax_platforms", "cpu")
+# A compiler's plugin, where there is one, must not look for its device; who has one says so.
+jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
 
 # Deadlines would count the compilation of the first example.
 hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, max_examples=25)

@@ -1,8 +1,9 @@
 """Seeded random inputs: constant ones would be folded by the compiler."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from .settings import Shape
@@ -18,12 +19,14 @@ def inputs(shape: Shape, dtype: str, names: tuple[str, ...]) -> tuple[Array, ...
 
 def _column(name: str, shape: Shape, dtype: str) -> Array:
     if name == "ids":
-        ids = np.random.default_rng(2).integers(shape[1], size=shape[0], dtype=np.int32)
-        return jnp.asarray(ids)
-    seed = 0 if name in ("z", "p") else 1
-    z = 2 * np.random.default_rng(seed).standard_normal(shape, np.float32)
-    x = jnp.asarray(z) if name in ("z", "zq") else jax.nn.softmax(jnp.asarray(z))
-    return jax.block_until_ready(x.astype(dtype))
+        return jax.random.randint(jax.random.key(2), shape[:1], 0, shape[1])
+    return jax.block_until_ready(_rows(name in ("p", "q"), shape, dtype, int(name in ("zq", "q"))))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _rows(probabilities: bool, shape: Shape, dtype: str, seed: int) -> Array:
+    z = 2 * jax.random.normal(jax.random.key(seed), shape)
+    return (jax.nn.softmax(z) if probabilities else z).astype(dtype)
 
 
 def bytes_needed(shape: Shape, dtype: str) -> int:

@@ -17,6 +17,12 @@ import xent_jax
 from . import aot
 
 MESH = (2, 4)  # devices along the axes data and model
+ONE_DEVICE = (  # tokens, features, classes
+    (8192, 4096, 131072),
+    (32768, 2560, 128256),
+    (4096, 4096, 151936),
+    (16384, 2048, 50257),
+)
 TOKENS = (16, 2048)  # sequences of tokens: at least 4096 on each device, however they are split
 
 
@@ -66,6 +72,10 @@ SPLITS = (
     Split(BY_HAND, P("data", "model"), P()),
     Split(BY_HAND, P("data"), P("data", "model")),
 )
+
+
+def times(sizes: tuple[int, ...]) -> str:
+    return " × ".join(map(str, sizes))
 
 
 def ours(x: Array, w: Array, labels: Array) -> Array:

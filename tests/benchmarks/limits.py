@@ -1,5 +1,6 @@
 """What the device can do at best: three kernels, measured in the same rounds as the functions."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .functions import Function
+from .timing import queued
 
 _KERNELS = {
     "read": jax.jit(lambda x: jnp.max(x, -1)),
@@ -20,10 +22,7 @@ _KERNELS = {
 def kernels(x: Array) -> dict[str, Callable[[], Any]]:
     """The kernels on an array of the shape and dtype in question."""
 
-    def bind(kernel: Callable[[Array], Array]) -> Callable[[], Any]:
-        return lambda: jax.block_until_ready(kernel(x))
-
-    return {name: bind(kernel) for name, kernel in _KERNELS.items()}
+    return {n: functools.partial(queued(kernel), x) for n, kernel in _KERNELS.items()}
 
 
 def least_seconds(function: Function, gradients: bool, kernel: dict[str, float]) -> float:

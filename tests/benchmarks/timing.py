@@ -6,6 +6,8 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import jax
+
 Calls = dict[str, Callable[[], Any]]
 _LONG = 0.2
 
@@ -32,11 +34,19 @@ def interleave(calls: Calls, repeats: int, at_least: float = 0.005) -> dict[str,
 
 
 def sample(call: Callable[[], Any], count: int) -> float:
-    """The mean seconds of `count` calls."""
+    """The mean seconds of `count` calls, of which an accelerator has the next ones in its queue."""
     start = time.perf_counter()
     for _ in range(count):
-        call()
+        result = call()
+    jax.block_until_ready(result)
     return (time.perf_counter() - start) / count
+
+
+def queued(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call; on the CPU, where the next one would run beside it, with a wait for its result."""
+    if jax.default_backend() != "cpu":
+        return call
+    return lambda *arguments: jax.block_until_ready(call(*arguments))
 
 
 def medians(samples: dict[str, list[float]]) -> dict[str, float]:

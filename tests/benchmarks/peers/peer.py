@@ -1,5 +1,6 @@
 """What a peer offers: a form of some of the functions, bound to data as a call to be timed."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..timing import queued
+
 Form = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A call without arguments that returns when its result is there, and its temporaries."""
+    """A call without arguments, to be timed, and its temporaries."""
 
     call: Callable[[], Any]
     temporary_bytes: int | None = None
@@ -37,7 +40,7 @@ class Peer:
         jitted = jax.jit(with_gradients(self.forms[function], wrt))
         memory = jitted.lower(*arrays).compile().memory_analysis()
         return Bound(
-            lambda: jax.block_until_ready(jitted(*arrays)),
+            functools.partial(queued(jitted), *arrays),
             None if memory is None else memory.temp_size_in_bytes,
         )
 

@@ -63,6 +63,18 @@ _FORMS = {
 
 
 @dataclass(frozen=True)
+class Queued:
+    """A result that is waited for as one of JAX is."""
+
+    value: Any
+
+    def block_until_ready(self) -> "Queued":
+        if _device() == "cuda":
+            torch.cuda.synchronize()
+        return self
+
+
+@dataclass(frozen=True)
 class TorchPeer(Peer):
     def bind(self, function: str, arrays: tuple[Any, ...], wrt: tuple[int, ...] = ()) -> Bound:
         form, tensors = self.forms[function], [_tensor(x) for x in arrays]
@@ -73,22 +85,21 @@ class TorchPeer(Peer):
             if wrt:
                 value = value.mean()
                 value = value, torch.autograd.grad(value, leaves)
-            if _device() == "cuda":
-                torch.cuda.synchronize()
-            return value
+            return Queued(value)
 
         return Bound(call)
 
 
 def _tensor(x: Any) -> Tensor:
     """A copy: torch must not write into what JAX owns."""
+    if _device() == "cuda":
+        copy = torch.from_dlpack(x).clone()
+        return copy if copy.is_floating_point() else copy.long()
     x = np.asarray(x)
     if np.issubdtype(x.dtype, np.integer):
-        return torch.tensor(x.astype(np.int64), device=_device())
+        return torch.tensor(x.astype(np.int64))
     dtype = {"bfloat16": torch.bfloat16, "float64": torch.float64}.get(x.dtype.name, torch.float32)
-    return torch.tensor(x.astype(np.float64 if dtype == torch.float64 else np.float32)).to(
-        _device(), dtype
-    )
+    return torch.tensor(x.astype(np.float64 if dtype == torch.float64 else np.float32)).to(dtype)
 
 
 def _device() -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import jax
 from jax import Array
 
 from ..data import bytes_needed, inputs
@@ -15,6 +16,7 @@ from ..timing import best_peer, interleave, medians
 
 DEFAULT = True
 _SHAPES = ((2048, 32768), (65536, 1000), (32, 10))
+_ON_ACCELERATORS = ((8192, 131072), (65536, 4096), (1048576, 1000))
 _FUNCTIONS = (
     "softmax_cross_entropy/ids",
     "softmax_cross_entropy/soft",
@@ -29,7 +31,8 @@ _PASSES = ("forward", "value and gradient")
 
 
 def run(settings: Settings) -> Iterator[Row]:
-    for shape in settings.shapes or _SHAPES:
+    usual = _SHAPES if jax.default_backend() == "cpu" else _ON_ACCELERATORS
+    for shape in settings.shapes or usual:
         free, needed = free_bytes(), bytes_needed(shape, settings.dtype)
         if free is not None and needed > free:
             gib = f"needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free"

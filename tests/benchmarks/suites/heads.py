@@ -6,20 +6,26 @@ from collections.abc import Iterator
 import jax
 
 from .. import aot
-from ..heads import HEADS, MESH, SPLITS, TOKENS, Head, Split, dense, ours, split_step
+from ..heads import (
+    HEADS,
+    MESH,
+    ONE_DEVICE,
+    SPLITS,
+    TOKENS,
+    Head,
+    Split,
+    dense,
+    ours,
+    split_step,
+    times,
+)
 from ..peers.ours import OURS
 from ..report import duration, markdown, ratio
 from ..settings import Row, Settings
 
 DEFAULT = False
-_ONE_DEVICE = (  # tokens, features, classes
-    (8192, 4096, 131072),
-    (32768, 2560, 128256),
-    (4096, 4096, 151936),
-    (16384, 2048, 50257),
-)
 # A program for a TPU takes tens of seconds to compile: fewer sizes, and the largest of the heads.
-_ONE_TPU, _HEADS_ON_TPUS = (_ONE_DEVICE[0], _ONE_DEVICE[-1]), HEADS[-1:]
+_ONE_TPU, _HEADS_ON_TPUS = (ONE_DEVICE[0], ONE_DEVICE[-1]), HEADS[-1:]
 _FEATURES = 4096  # where the command line gives tokens and classes
 _SHOWN = 2**20  # bytes of the smallest collective that is shown
 _OPTAX = "optax"
@@ -31,8 +37,8 @@ def run(settings: Settings) -> Iterator[Row]:
     given = [(tokens, _FEATURES, classes) for tokens, classes in settings.shapes or ()]
     for target in settings.targets or ():
         aot.report(jax.numpy.exp, aot.array(target, (8, 128)))  # the first one loads a compiler
-        for sizes in given or (_ONE_TPU if _is_tpu(target) else _ONE_DEVICE):
-            settings.progress(f"heads {target} {_times(sizes)}")
+        for sizes in given or (_ONE_TPU if _is_tpu(target) else ONE_DEVICE):
+            settings.progress(f"heads {target} {times(sizes)}")
             yield _on_one_device(target, sizes, dtype, settings)
         if not given:
             yield from _on_meshes(target, dtype, settings)
@@ -44,7 +50,7 @@ def _is_tpu(target: str) -> bool:
 
 def _on_meshes(target: str, dtype: str, settings: Settings) -> Iterator[Row]:
     if len(aot.devices(target)) < math.prod(MESH):
-        settings.progress(f"skipped: {target} has no {_times(MESH)} devices for a mesh")
+        settings.progress(f"skipped: {target} has no {times(MESH)} devices for a mesh")
         return
     for head in _HEADS_ON_TPUS if _is_tpu(target) else HEADS:
         for split in SPLITS:
@@ -91,10 +97,6 @@ def _on_a_mesh(target: str, head: Head, split: Split, dtype: str) -> Row:
     }
 
 
-def _times(sizes: tuple[int, ...]) -> str:
-    return " × ".join(map(str, sizes))
-
-
 def _where(split: Split) -> str:
     return f"{split.axes}, x {_spec(split.tokens)}, w {_spec(split.w)}"
 
@@ -104,7 +106,7 @@ def _spec(spec: jax.sharding.PartitionSpec) -> str:
 
 
 def describe(row: Row) -> str:
-    where = [row["target"], _times(row["sizes"])]
+    where = [row["target"], times(row["sizes"])]
     if row["mesh"]:
         where += [row["head"], f"{row['axes']}, x {row['x']}, w {row['w']}"]
     programs = (f"{name}: {_show(row, program)}" for name, program in row["programs"].items())
@@ -176,7 +178,7 @@ def _line(row: Row) -> list[str]:
     _, features, classes = row["sizes"]
     ours, theirs = _cells(row["programs"][OURS.name]), _cells(row["programs"].get(_OPTAX))
     pairs = (cell for pair in zip(ours, theirs, strict=True) for cell in pair)
-    return [_times(row["sizes"]), _gib(4 * features * classes), *pairs]
+    return [times(row["sizes"]), _gib(4 * features * classes), *pairs]
 
 
 def _cells(program: Row | None) -> list[str]:

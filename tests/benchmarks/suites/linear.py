@@ -1,25 +1,27 @@
 """Loss and gradients of a linear head against bare matrix products: time, products, temporaries."""
 
+import functools
+import importlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 import xent_jax
 
+from ..heads import ONE_DEVICE, times
 from ..machine import free_bytes
 from ..peers.linear import PEERS
 from ..report import durations, markdown, significant
 from ..settings import Row, Settings
-from ..timing import interleave, medians
+from ..timing import interleave, medians, queued
 
 DEFAULT = False
 # tokens, features, classes
-_ON_CPU, _ON_GPU = (2048, 512, 32768), (8192, 4096, 131072)
+_ON_CPU = (2048, 512, 32768)
 _FORMS = {"mean": 3, "per token": 4}  # and the products that each takes at the least
 
 
@@ -42,53 +44,81 @@ def _bare(count: int) -> Callable[..., Any]:
 
 
 def run(settings: Settings) -> Iterator[Row]:
-    tokens, features, classes = _ON_CPU if jax.default_backend() == "cpu" else _ON_GPU
-    if settings.shapes:
-        tokens, classes = settings.shapes[0]
-    needed = 8 * tokens * classes * jnp.dtype(settings.dtype).itemsize
-    free = free_bytes()
-    if free is not None and needed > free:
-        settings.progress(f"skipped: needs {needed / 2**30:.1f} GiB for the bare products")
-        return
-    rng = np.random.default_rng(0)
+    """Every form at the first size, then the mean at the others."""
+    for number, sizes in enumerate(_sizes(settings)):
+        tokens, _, classes = sizes
+        needed = 8 * tokens * classes * jnp.dtype(settings.dtype).itemsize
+        free = free_bytes()
+        if free is not None and needed > free:
+            gib = f"needs {needed / 2**30:.1f} GiB for the bare products"
+            settings.progress(f"skipped {times(sizes)}: {gib}")
+            continue
+        for form in _FORMS if number == 0 else ("mean",):
+            settings.progress(f"linear {times(sizes)} {form}")
+            yield _measure(settings, sizes, form)
 
-    def draw(*shape: int) -> Array:
-        return jnp.asarray(rng.standard_normal(shape, np.float32), settings.dtype)
 
-    x, w, g = draw(tokens, features), draw(features, classes) / features**0.5, draw(tokens, classes)
-    labels = jnp.asarray(rng.integers(0, classes, tokens), jnp.int32)
-    for form, count in _FORMS.items():
-        settings.progress(f"linear {tokens}x{features}x{classes} {form}")
-        variants = {"xent_jax": _ours("mean" if form == "mean" else None)} | {
-            name: peer for name, peer in PEERS.items() if name in _wanted(settings)
-        }
-        gradients = {
-            name: jax.jit(jax.value_and_grad(f, (0, 1))).lower(x, w, labels)
-            for name, f in variants.items()
-        }
-        compiled = {name: low.compile() for name, low in gradients.items()}
-        calls = {n: _call(c, x, w, labels) for n, c in compiled.items()}
-        calls["bare products"] = _call(jax.jit(_bare(count)).lower(x, w, g).compile(), x, w, g)
-        yield {
-            "shape": f"{tokens}x{features}x{classes}",
-            "form": form,
-            "dtype": settings.dtype,
-            "products": len(re.findall(r"\.dot_general", gradients["xent_jax"].as_text())),
-            "bare_products": count,
-            "temporary_bytes": {
-                n: c.memory_analysis().temp_size_in_bytes for n, c in compiled.items()
-            },
-            "seconds": significant(interleave(calls, settings.repeats)),
-        }
+def _sizes(settings: Settings) -> tuple[tuple[int, ...], ...]:
+    on_cpu = jax.default_backend() == "cpu"
+    features = (_ON_CPU if on_cpu else ONE_DEVICE[0])[1]
+    given = tuple((tokens, features, classes) for tokens, classes in settings.shapes or ())
+    return given or ((_ON_CPU,) if on_cpu else ONE_DEVICE)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _data(sizes: tuple[int, ...], dtype: str) -> tuple[Array, ...]:
+    """x, w, labels, and what stands for the gradient of the logits in bare products."""
+    tokens, features, classes = sizes
+    keys = jax.random.split(jax.random.key(0), 4)
+    x = jax.random.normal(keys[0], (tokens, features), dtype)
+    w = jax.random.normal(keys[1], (features, classes), dtype) / features**0.5
+    labels = jax.random.randint(keys[2], (tokens,), 0, classes)
+    return x, w.astype(dtype), labels, jax.random.normal(keys[3], (tokens, classes), dtype)
+
+
+def _measure(settings: Settings, sizes: tuple[int, ...], form: str) -> Row:
+    x, w, labels, g = _data(sizes, settings.dtype)
+    lowered = jax.jit(jax.value_and_grad(_ours("mean" if form == "mean" else None), (0, 1))).lower(
+        x, w, labels
+    )
+    compiled = {"xent_jax": lowered.compile()}
+    for name in _wanted(settings) & set(PEERS):
+        try:
+            step = jax.jit(jax.value_and_grad(PEERS[name], (0, 1)))
+            compiled[name] = step.lower(x, w, labels).compile()
+            jax.block_until_ready(compiled[name](x, w, labels))
+        except Exception as problem:  # of other people's kernels
+            compiled.pop(name, None)
+            settings.progress(f"{name} left out: {str(problem)[:200]}")
+    calls = {n: functools.partial(queued(c), x, w, labels) for n, c in compiled.items()}
+    bare = jax.jit(_bare(_FORMS[form])).lower(x, w, g).compile()
+    calls["bare products"] = functools.partial(queued(bare), x, w, g)
+    if any(peer.name == "torch" and peer.timed for peer in settings.peers):
+        for name, call in _torch_calls(x, w, labels).items():
+            try:
+                jax.block_until_ready(call())
+                calls[name] = call
+            except Exception as problem:
+                settings.progress(f"{name} left out: {str(problem)[:200]}")
+    seconds = significant(interleave(calls, settings.repeats))
+    return {
+        "shape": "x".join(map(str, sizes)),
+        "form": form,
+        "dtype": settings.dtype,
+        "products": len(re.findall(r"\.dot_general", lowered.as_text())),
+        "bare_products": _FORMS[form],
+        "temporary_bytes": {n: c.memory_analysis().temp_size_in_bytes for n, c in compiled.items()},
+        "seconds": seconds,
+    }
+
+
+def _torch_calls(*arguments: Array) -> dict[str, Callable[[], Any]]:
+    return importlib.import_module("..peers.linear_torch", __package__).calls(*arguments)
 
 
 def _wanted(settings: Settings) -> set[str]:
     """optax and jax only where the peers asked for have them; the others where they import."""
     return {"tokamax", "jax-cce"} | {f"{p.name}, dense" for p in settings.peers}
-
-
-def _call(compiled: Any, *arguments: Array) -> Callable[[], Any]:
-    return lambda: jax.block_until_ready(compiled(*arguments))
 
 
 def describe(row: Row) -> str:
