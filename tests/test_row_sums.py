@@ -11,7 +11,8 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from xent_jax._rows import row_sums as module
-from xent_jax._rows.row_sums import Logits, RowSums, infinity, merge, row_sums
+from xent_jax._rows.row_state import RowSums, infinity, merge
+from xent_jax._rows.row_sums import Logits, row_sums
 
 INF = np.inf
 
@@ -107,7 +108,7 @@ def rows(dtype=np.float32, classes=37):
 
 def sums(schedule, axes, *arrays):
     (z, y, a) = arrays
-    given = (module._finite(Logits(z, (y,), a)),)
+    given = (module.finite_row(Logits(z, (y,), a)),)
     return schedule(axes, True, True, given)[0]
 
 
@@ -118,7 +119,7 @@ def test_schedules_agree(dtype):
         z, y, a = (jnp.asarray(x, dtype) for x in rows())
         one, two = (
             jax.jit(functools.partial(sums, f, (1,)))(z, y, a)
-            for f in (module._one_read, module._two_passes)
+            for f in (module.one_read, module.two_passes)
         )
         one, two = (jax.tree.map(lambda x: np.delete(np.asarray(x), 5, 0), s) for s in (one, two))
         same(one, two, 1e-12 if dtype == "float64" else 3e-6)
@@ -138,7 +139,7 @@ def test_several_class_axes():
     flat = np.swapaxes(z, 1, 2).reshape(8, 24)
     for got in (
         row_sums((2, 1), Logits(z), spread=True, index=True)[0],
-        module._one_read((2, 1), True, True, (module._finite(Logits(z)),))[0],
+        module.one_read((2, 1), True, True, (module.finite_row(Logits(z)),))[0],
     ):
         want = row_sums((1,), Logits(flat), spread=True, index=True)[0]
         same(jax.tree.map(jnp.ravel, got), jax.tree.map(jnp.ravel, want), 1e-5)
@@ -150,8 +151,8 @@ def test_the_entry_of_a_class_is_as_it_was_given(dtype):
     z = jnp.asarray(rows(classes=36)[0], dtype)
     ids = jnp.asarray([[0], [3], [35], [2], [5], [1], [7], [4], [20]])
     want = np.take_along_axis(np.asarray(z, np.float32), np.asarray(ids), 1)
-    given = (module._finite(Logits(z, id=ids)),)
-    for schedule in (module._one_read, module._two_passes):
+    given = (module.finite_row(Logits(z, id=ids)),)
+    for schedule in (module.one_read, module.two_passes):
         (found,) = jax.jit(schedule, static_argnums=(0, 1, 2))((1,), False, False, given)
         np.testing.assert_array_equal(found.at_id, want)
         assert found.at_id.dtype == jnp.float32

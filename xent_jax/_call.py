@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,11 @@ from ._math.dtypes import compute_dtype, match_precision
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+# Options that a program is compiled for.
+_STATIC = frozenset(
+    {"axis", "base", "keepdims", "axis_name", "ignore_index", "kind", "num_classes"}
+    | {"reduction", "return_statistics", "chunk_size", "precision"}
+)
 # Options that may be traced, with their range: a Python number is judged before the call.
 _TRACEABLE = {
     "label_smoothing": (0.0, 1.0, ""),
@@ -35,9 +40,9 @@ class PythonNumber:
 
 
 def compiled(
-    *options: str, prepare: Callable[..., Any] | None = None
+    prepare: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """jax.jit with the named options static, and messages of ours for what JAX refuses before f.
+    """jax.jit for each choice of options, and messages of ours for what JAX refuses before f.
 
     `prepare(name, bound)` may replace what was given in a call, by the name of the argument.
 
@@ -46,8 +51,9 @@ def compiled(
     """
 
     def wrap(f: Callable[_P, _R]) -> Callable[_P, _R]:
-        jitted = jax.jit(f, static_argnames=options)
         signature = inspect.signature(f)
+        options = tuple(name for name in signature.parameters if name in _STATIC)
+        jitted = jax.jit(f, static_argnames=options)
         places = {name: i for i, name in enumerate(signature.parameters)}
         judged = [(name, places[name]) for name in _TRACEABLE if name in places]
 
@@ -97,39 +103,56 @@ def _judged(name: str, option: str, given: Any) -> Any:
     return None if given == 0 else given
 
 
+class Rows(NamedTuple):
+    """Where the classes are, which of them exist, and how the number of each row is given."""
+
+    axis: Any = -1
+    where: Any = None
+    base: float | None = None
+    keepdims: bool = False
+    axis_name: Any = None
+
+
+class Labelling(NamedTuple):
+    """How labels are read, and how much they weigh."""
+
+    ignore_index: int | None = None
+    label_smoothing: Any = None
+    class_weights: Any = None
+    z_loss: Any = None
+
+
 def row_data(
-    name: str, argument: str, x: Any, axis: Any, where: Any, fill: float, axis_name: Any = None
+    name: str, argument: str, x: Any, rows: Rows, fill: float
 ) -> tuple[Array, Axes, Array | None]:
     """The data with `fill` at the outcomes that do not exist, its class axes, and the mask."""
     x = check.real_array(name, argument, x)
-    axes = check.class_axes(name, argument, x, axis)
-    axes = (*axes, *check.mesh_axes(name, axis_name, argument, x))
-    if where is None:
+    axes = check.class_axes(name, argument, x, rows.axis)
+    axes = (*axes, *check.mesh_axes(name, rows.axis_name, argument, x))
+    if rows.where is None:
         return x, axes, None
-    kept = check.mask(name, argument, where, x)
+    kept = check.mask(name, argument, rows.where, x)
     return jnp.where(kept, x, jnp.asarray(fill, x.dtype)), axes, kept
 
 
-def probability_data(name: str, argument: str, p: Any, axis: Any, where: Any) -> tuple[Array, Axes]:
+def probability_data(name: str, argument: str, p: Any, rows: Rows) -> tuple[Array, Axes]:
     """Probabilities, 0 at the outcomes that do not exist, and their class axes."""
-    p, axes, _ = row_data(name, argument, p, axis, where, 0.0)
+    p, axes, _ = row_data(name, argument, p, rows, 0.0)
     check.probabilities(name, argument, p)
     return p, axes
 
 
-def probability_pair(name: str, p: Any, q: Any, axis: Any, where: Any) -> tuple[Array, Array, Axes]:
+def probability_pair(name: str, p: Any, q: Any, rows: Rows) -> tuple[Array, Array, Axes]:
     """Two arrays of probabilities of one shape and precision, and their class axes."""
-    p, axes = probability_data(name, "p", p, axis, where)
-    q, _ = probability_data(name, "q", q, axis, where)
+    p, axes = probability_data(name, "p", p, rows)
+    q, _ = probability_data(name, "q", q, rows)
     check.same_shape(name, "p", p, "q", q)
     return *match_precision(p, q), axes
 
 
-def logits_data(
-    name: str, argument: str, x: Any, axis: Any, where: Any, axis_name: Any
-) -> tuple[Array, Axes, Array | None]:
+def logits_data(name: str, argument: str, x: Any, rows: Rows) -> tuple[Array, Axes, Array | None]:
     """Logits, −inf at the outcomes that do not exist, their class axes, and the mask."""
-    z, axes, kept = row_data(name, argument, x, axis, where, -jnp.inf, axis_name)
+    z, axes, kept = row_data(name, argument, x, rows, -jnp.inf)
     check.no_nan(name, argument, z)
 
     def possible() -> Array:
@@ -138,6 +161,16 @@ def logits_data(
 
     check.some_class_possible(name, argument, possible)
     return z, axes, kept
+
+
+def logits_pair(
+    name: str, p_logits: Any, q_logits: Any, rows: Rows
+) -> tuple[Array, Array, Axes, Array | None]:
+    """Two arrays of logits of one shape and precision, their class axes, and the mask of rows."""
+    zp, axes, kept = logits_data(name, "p_logits", p_logits, rows)
+    zq, _, _ = logits_data(name, "q_logits", q_logits, rows)
+    check.same_shape(name, "p_logits", zp, "q_logits", zq)
+    return *match_precision(zp, zq), axes, mask_of_rows(zp, axes, kept)
 
 
 def some_kept(kept: Array, shape: tuple[int, ...], axes: Axes) -> Array:
@@ -165,10 +198,15 @@ def mask_of_rows(
     return jnp.broadcast_to(row_mask, rows).astype(compute_dtype(x))
 
 
-def finish(name: str, value: Array, axes: Axes, base: Any, keepdims: bool) -> Array:
+def finish(name: str, value: Array, axes: Axes, rows: Rows) -> Array:
     """The value in the asked unit, with or without the class axes."""
-    value = in_base(name, value, base)
-    return value if keepdims else jnp.squeeze(value, axis=local(axes))
+    value = in_base(name, value, rows.base)
+    return value if rows.keepdims else without_classes(value, axes)
+
+
+def without_classes(x: Array, axes: Axes) -> Array:
+    """An array of numbers per row without the class axes, which have size one."""
+    return jnp.squeeze(x, axis=local(axes))
 
 
 def in_base(name: str, value: Array, base: Any) -> Array:

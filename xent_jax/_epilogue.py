@@ -5,7 +5,7 @@ by themselves, and every parameter may be traced.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,29 @@ from ._math.dtypes import largest
 from ._rows.row_function import apply_mask
 
 
+class Cost(NamedTuple):
+    """A function f of the cost c = −log p, and the numbers that it takes beside c."""
+
+    f: Callable[..., Array]
+    parameters: tuple[Array, ...] = ()
+
+    def __call__(self, c: Array) -> Array:
+        return self.f(c, *self.parameters)
+
+
+class Smoothing(NamedTuple):
+    """α, and K, the number of classes that exist."""
+
+    alpha: Array
+    count: Array | float
+
+
 def loss_of_row(
     numbers: dict[str, Array],
     row_mask: Array | None,
-    f: Callable[..., Array],
-    parameter: tuple[Array, ...],
+    cost: Cost,
     weight: Array,
-    alpha: Array | None = None,
-    count: Array | float = 1.0,
+    smoothing: Smoothing | None = None,
     z_loss: Array | None = None,
 ) -> Array:
     """(1 − α)·w·f(c) + α·(Σ over the classes)/K + z·(log Σ e^z)².
@@ -31,10 +46,11 @@ def loss_of_row(
     `under_share`, that under what smoothing adds, are sums over the classes that f is inside of.
     """
     if "at_label" in numbers:
-        loss = _scaled(weight, f(numbers["at_label"], *parameter))
+        loss = _scaled(weight, cost(numbers["at_label"]))
     else:
         loss = numbers["under_labels"]
-    if alpha is not None:
+    if smoothing is not None:
+        alpha, count = smoothing
         loss = _scaled(1.0 - alpha, loss) + _scaled(alpha / count, numbers["under_share"])
     if z_loss is not None:
         loss = loss + _penalty(z_loss, numbers["logsumexp"])

@@ -1,13 +1,13 @@
 """From logits and labels as they are given to the loss of each example."""
 
-from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
 from . import _checks as check
-from ._call import finish, logits_data, mask_of_rows
+from ._call import Labelling, Rows, finish, logits_data, mask_of_rows
 from ._class_axes import (
     Axes,
     across,
@@ -18,79 +18,100 @@ from ._class_axes import (
     local,
     over_classes,
 )
-from ._epilogue import loss_of_row
+from ._epilogue import Cost, Smoothing, loss_of_row
 from ._math.costs import itself
 from ._math.dtypes import compute_dtype, match_precision
 from ._rows.softmax_losses import under_labels
 from ._rows.softmax_statistics import statistics
+
+_ITSELF = Cost(itself)
+
+
+class _Labelled(NamedTuple):
+    """Logits and labels of one precision, which rows count, and what the classes weigh."""
+
+    logits: Array
+    labels: Array
+    are_ids: bool
+    row_mask: Array | None
+    weights: Array  # of the classes, beside the logits
+    weight_of_id: Array
 
 
 def labelled(
     name: str,
     logits: Any,
     labels: Any,
-    f: Callable[..., Array],
-    *parameter: Array,
-    axis: Any,
-    where: Any,
-    base: Any,
-    keepdims: bool,
-    axis_name: Any,
-    ignore_index: Any,
-    label_smoothing: Any,
-    class_weights: Any,
-    z_loss: Any = None,
+    rows: Rows,
+    labelling: Labelling,
+    cost: Cost = _ITSELF,
 ) -> Array:
-    """Σ_j w_j y_j f(−log p_j) of each example, for labels y smoothed and class weights w."""
-    z, axes, kept = logits_data(name, "logits", logits, axis, where, axis_name)
-    y, ids = check.label_array(name, labels)
-    check.ignore_index_for_ids(name, ignore_index, ids)
+    """Σ_j w_j y_j f(−log p_j) of each row, for labels y smoothed and class weights w."""
+    z, axes, kept = logits_data(name, "logits", logits, rows)
+    here = _read(name, z, labels, axes, kept, labelling)
+    z, dtype = here.logits, compute_dtype(here.logits)
+    alpha, z_weight = traced_amounts(name, labelling.label_smoothing, labelling.z_loss, dtype)
+    share, count = smoothing_share(kept, here.weights, z, axes)
+    parameters = tuple(x.astype(dtype).reshape((1,) * z.ndim) for x in cost.parameters)
+    cost = cost._replace(parameters=parameters)
+
+    smooth, linear = alpha is not None, cost.f is itself
+    names = ["at_label" if here.are_ids else "under_labels"] if here.are_ids or linear else []
+    names += ["under_share"] if smooth and linear else []
+    names += ["logsumexp"] if z_weight is not None else []
+    numbers: dict[str, Array] = {}
+    if names:
+        data = (z, here.labels, here.weights, share)
+        numbers.update(zip(names, statistics(*names)(axes, here.row_mask, *data), strict=True))
+    if not linear:
+        row = partial(under_labels(cost.f), axes, here.row_mask, z)
+        if not here.are_ids:
+            numbers["under_labels"] = row(here.labels, here.weights, *parameters)
+        if smooth:
+            one = jnp.ones((1,) * z.ndim, dtype)
+            numbers["under_share"] = row(share, one, *parameters)
+    smoothing = None if alpha is None else Smoothing(alpha, count)
+    loss = loss_of_row(numbers, here.row_mask, cost, here.weight_of_id, smoothing, z_weight)
+    return finish(name, loss, axes, rows)
+
+
+def _read(
+    name: str, z: Array, labels: Any, axes: Axes, kept: Array | None, labelling: Labelling
+) -> _Labelled:
     flat_weights = None
-    if class_weights is not None:
-        flat_weights = class_weight_array(name, class_weights, z, axes)
+    if labelling.class_weights is not None:
+        flat_weights = class_weight_array(name, labelling.class_weights, z, axes)
         z, flat_weights = match_precision(z, flat_weights)
-    if ids:
-        counted = None if ignore_index is None else check.differs(y, ignore_index)
-        y, valid = class_ids(name, y, z, axes)
-        counted = None if counted is None else lax.expand_dims(counted, sorted(local(axes)))
-        row_mask = mask_of_rows(z, axes, kept, counted, valid)
-        check.ids_in_range(name, lambda: valid | (row_mask == 0.0), class_count(z, axes))
+    y, are_ids = check.label_array(name, labels)
+    check.ignore_index_for_ids(name, labelling.ignore_index, are_ids)
+    if are_ids:
+        y, row_mask = _ids(name, y, z, axes, kept, labelling.ignore_index)
     else:
         z, y = match_precision(z, y)
         check.soft_label_shape(name, y, z, local(axes))
         y = y if kept is None else jnp.where(kept, y, jnp.zeros((), y.dtype))
         check.probabilities(name, "labels", y)
         row_mask = mask_of_rows(z, axes, kept)
-
-    dtype = compute_dtype(z)
-    one = jnp.ones((1,) * z.ndim, dtype)
-    parameter = tuple(x.astype(dtype).reshape((1,) * z.ndim) for x in parameter)
-    laid = weight_of_id = one
+    laid = weight_of_id = jnp.ones((1,) * z.ndim, compute_dtype(z))
     if flat_weights is not None:
-        flat_weights = flat_weights.astype(dtype)
+        flat_weights = flat_weights.astype(laid.dtype)
         laid = over_classes(flat_weights, z, axes)
-        if ids:  # what is left out has no use for its weight
+        if are_ids:  # what is left out has no use for its weight
             weight_of_id = weight_of(flat_weights, y, z, axes)
             weight_of_id = jnp.where(row_mask == 0.0, 0.0, weight_of_id)
-    share, count = smoothing_share(kept, laid, z, axes)
-    alpha, z_weight = traced_amounts(name, label_smoothing, z_loss, dtype)
+    return _Labelled(z, y, are_ids, row_mask, laid, weight_of_id)
 
-    linear = f is itself
-    names = ["at_label" if ids else "under_labels"] if ids or linear else []
-    names += ["under_share"] if alpha is not None and linear else []
-    names += ["logsumexp"] if z_weight is not None else []
-    numbers: dict[str, Array] = {}
-    if names:
-        values = statistics(*names)(axes, row_mask, z, y, laid, share)
-        numbers.update(zip(names, values, strict=True))
-    if not linear:
-        of_distribution = under_labels(f)
-        if not ids:
-            numbers["under_labels"] = of_distribution(axes, row_mask, z, y, laid, *parameter)
-        if alpha is not None:
-            numbers["under_share"] = of_distribution(axes, row_mask, z, share, one, *parameter)
-    loss = loss_of_row(numbers, row_mask, f, parameter, weight_of_id, alpha, count, z_weight)
-    return finish(name, loss, axes, base, keepdims)
+
+def _ids(
+    name: str, labels: Array, z: Array, axes: Axes, kept: Array | None, ignore_index: int | None
+) -> tuple[Array, Array | None]:
+    """Ids in range, and the mask of rows: those that are ignored and those that are not valid."""
+    counted = None if ignore_index is None else check.differs(labels, ignore_index)
+    ids, valid = class_ids(name, labels, z, axes)
+    counted = None if counted is None else lax.expand_dims(counted, sorted(local(axes)))
+    row_mask = mask_of_rows(z, axes, kept, counted, valid)
+    check.ids_in_range(name, lambda: valid | (row_mask == 0.0), class_count(z, axes))
+    return ids, row_mask
 
 
 def traced_amounts(

@@ -4,9 +4,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
-from ._call import in_base
+from . import _checks as check
+from ._call import Rows, in_base, logits_data, mask_of_rows, without_classes
+from ._class_axes import local
+from ._labelled import class_ids
+from ._rows.softmax_statistics import statistics
 
 
 class SoftmaxStatistics(NamedTuple):
@@ -55,3 +59,31 @@ def as_statistics(
     defined = valid & ~jnp.isnan(numbers["logsumexp"])
     defined = defined if row_mask is None else defined & (row_mask != 0.0)
     return SoftmaxStatistics(log_prob, logsumexp, entropy, argmax, (argmax == ids) & defined)
+
+
+def statistics_of_logits(
+    name: str, logits: Any, labels: Any, rows: Rows, ignore_index: int | None
+) -> SoftmaxStatistics:
+    """The statistics of logits that exist."""
+    z, axes, kept = logits_data(name, "logits", logits, rows)
+    names, ids, valid = statistics_names(labels is not None), jnp.zeros((1,) * z.ndim, int), None
+    counted = None
+    if labels is not None:
+        ids, valid = class_ids(name, labels, z, axes)
+        check.ignore_index_for_ids(name, ignore_index, True)
+        if ignore_index is not None:
+            counted = check.differs(check.label_array(name, labels)[0], ignore_index)
+            counted = lax.expand_dims(counted, sorted(local(axes)))
+            valid = valid | ~counted
+    row_mask = mask_of_rows(z, axes, kept, counted)
+    nothing = jnp.zeros((1,) * z.ndim)
+    values = statistics(*names)(axes, row_mask, z, ids, nothing, nothing)
+
+    def of_row(x: Array | None) -> Any:
+        return None if x is None else without_classes(x, axes)
+
+    numbers = {n: of_row(v) for n, v in zip(names, values, strict=True)}
+    if row_mask is not None:
+        numbers["argmax"] = jnp.where(of_row(row_mask) == 0.0, 0, numbers["argmax"])
+    ids = None if labels is None else of_row(ids)
+    return as_statistics(name, numbers, ids, of_row(valid), of_row(row_mask), rows.base)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
-import math
-from typing import Any
-
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
 from . import _checks as check
-from ._call import PythonNumber, compiled
-from ._class_axes import in_explicit_mesh
-from ._math.dtypes import match_precision, widen
+from ._call import compiled
+from ._class_counts import (
+    frequencies,
+    inverse_effective_number,
+    log_beta,
+    log_prior,
+    valid_counts,
+    with_ones,
+)
+from ._math.dtypes import widen
 
 
-@compiled("num_classes")
+@compiled()
 def class_frequencies(
     labels: ArrayLike, num_classes: int, weights: ArrayLike | None = None
 ) -> Array:
@@ -48,63 +52,7 @@ def class_frequencies(
     """
     name = "class_frequencies"
     num_classes = check.class_number(name, num_classes)
-    labels, ids = check.label_array(name, labels)
-    if not ids:
-        check.distributions(name, labels, num_classes)
-        check.probabilities(name, "labels", labels)
-    if weights is not None:
-        examples = labels.shape if ids else labels.shape[:-1]
-        weights = widen(check.per_entry(name, "weights", weights, examples))
-    if ids:
-        weights = jnp.ones_like(labels, jnp.int32) if weights is None else weights
-        return _count(labels, num_classes, weights)
-    shares = jnp.where(labels < 0.0, jnp.nan, widen(labels))
-    if weights is not None:
-        shares, weights = match_precision(shares, weights)
-        shares = shares * weights[..., None]
-    return jnp.sum(shares, axis=tuple(range(shares.ndim - 1)))
-
-
-def _count(ids: Array, num_classes: int, weights: Array) -> Array:
-    """(K,), the weights of each class added up."""
-    zero = jnp.zeros((), weights.dtype)
-    if in_explicit_mesh(ids, weights):
-        # JAX refuses to scatter by indices that are split over devices.
-        classes = lax.broadcasted_iota(ids.dtype, (1,) * ids.ndim + (num_classes,), ids.ndim)
-        hits = jnp.where(ids[..., None] == classes, weights[..., None], zero)
-        return jnp.sum(hits, axis=tuple(range(ids.ndim)))
-    # Negative indices would wrap: K is what the scatter drops.
-    ids = jnp.where((ids >= 0) & (ids < num_classes), ids, num_classes).ravel()
-    # A single running sum in float32 would lose whatever follows 2²⁴: one per block of examples,
-    # in no more memory than the examples take. Counts are exact in any case.
-    blocks = 1
-    if weights.dtype != jnp.int32 and isinstance(ids.size, int):  # not a symbolic one
-        blocks = max(1, min(math.isqrt(ids.size), ids.size // num_classes))
-    weights = weights.ravel()
-    if blocks > 1:
-        missing = -ids.size % blocks
-        ids = jnp.pad(ids, (0, missing), constant_values=num_classes)
-        weights = jnp.pad(weights, (0, missing))
-    ids, weights = ids.reshape(blocks, -1), weights.reshape(blocks, -1)
-    sums = jnp.full((blocks, num_classes), zero)
-    return jnp.sum(sums.at[jnp.arange(blocks)[:, None], ids].add(weights, mode="drop"), axis=0)
-
-
-def _counts(name: str, given: Any) -> tuple[Array, Array]:
-    """The counts in the dtype of computation, and per row what to multiply the result by.
-
-    That is 1, or NaN for a row with a bad count, whose counts are 0 here: XLA:CPU may compile the
-    exponential of a NaN that it knows of into any number.
-    """
-    counts, valid = check.counts(name, given)
-    counts = widen(jnp.where(valid, counts, jnp.zeros((), counts.dtype)))
-    return counts, jnp.where(valid, 1.0, jnp.nan).astype(counts.dtype)
-
-
-def _occurring(counts: Array) -> tuple[Array, Array]:
-    """K₊, the number of classes with a count above 0, and the counts with 1 instead of 0."""
-    present = jnp.sum(counts > 0.0, axis=-1, keepdims=True).astype(counts.dtype)
-    return present, jnp.where(counts == 0.0, 1.0, counts)
+    return frequencies(name, labels, num_classes, weights)
 
 
 @compiled()
@@ -136,19 +84,9 @@ def logit_adjustment(counts: ArrayLike, tau: ArrayLike = 1.0) -> Array:
     See also: `class_frequencies` for the counts, `balanced_class_weights`.
     """
     name = "logit_adjustment"
-    n, valid = _counts(name, counts)
+    n, valid = valid_counts(name, counts)
     tau = widen(check.scalar(name, "tau", tau)).astype(n.dtype)
-    total = jnp.sum(n, axis=-1, keepdims=True)
-    # Σ_{j ≠ k} n_j: the difference would cancel for a class with more than half of the total, which
-    # no class but the most frequent one has.
-    most = lax.argmax(n, n.ndim - 1, jnp.int32)[..., None]
-    top = lax.broadcasted_iota(jnp.int32, n.shape, n.ndim - 1) == most
-    rest = jnp.sum(jnp.where(top, 0.0, n), axis=-1, keepdims=True)
-    others = jnp.where(top, rest, total - n)
-    adjustment = -tau * jnp.log1p(others / _occurring(n)[1])
-    impossible = lax.stop_gradient(jnp.where(tau == 0.0, 0.0, -jnp.inf * tau))
-    edge = jnp.where(total == 0.0, 0.0, impossible)
-    return valid * jnp.where(n == 0.0, edge, adjustment)
+    return valid * log_prior(n, tau)
 
 
 @compiled()
@@ -176,8 +114,8 @@ def balanced_class_weights(counts: ArrayLike) -> Array:
 
     See also: `effective_number_weights`, between these and no weights; `class_frequencies`.
     """
-    n, valid = _counts("balanced_class_weights", counts)
-    present, occurring = _occurring(n)
+    n, valid = valid_counts("balanced_class_weights", counts)
+    present, occurring = with_ones(n)
     total = jnp.sum(n, axis=-1, keepdims=True)
     weights = total / occurring / jnp.maximum(present, 1.0)
     return valid * jnp.where(n == 0.0, 0.0, weights)
@@ -213,27 +151,8 @@ def effective_number_weights(counts: ArrayLike, beta: ArrayLike) -> Array:
     See also: `balanced_class_weights`, `class_frequencies`.
     """
     name = "effective_number_weights"
-    n, valid = _counts(name, counts)
-    present, occurring = _occurring(n)
-    weights = jnp.where(n == 0.0, 0.0, _inverse_effective_number(occurring, _rate(name, beta, n)))
+    n, valid = valid_counts(name, counts)
+    present, occurring = with_ones(n)
+    weights = jnp.where(n == 0.0, 0.0, inverse_effective_number(occurring, log_beta(name, beta, n)))
     total = jnp.sum(weights, axis=-1, keepdims=True)
     return valid * weights * (present / jnp.where(present == 0.0, 1.0, total))
-
-
-def _rate(name: str, beta: Any, n: Array) -> Array:
-    """log β. Of a Python number in float64: in float32 1 − β would lose digits as β → 1."""
-    if isinstance(beta, PythonNumber):
-        known = math.log(beta.value) if beta.value > 0.0 else -math.inf
-        return jnp.full((), known, n.dtype)
-    beta = check.number(name, "beta", beta, 0.0, 1.0).astype(n.dtype)
-    return jnp.log1p(beta - 1.0)
-
-
-def _inverse_effective_number(n: Array, rate: Array) -> Array:
-    """1 / (1 − βⁿ) up to a factor, which makes it tend to 1/n as β → 1; 1 for β = 0."""
-    never, always = rate == -jnp.inf, rate == 0.0
-    rate = jnp.where(never | always, -1.0, rate)
-    x = n * rate
-    # Where βⁿ is small, JAX would differentiate expm1 as its value + 1, which cancels.
-    inverse = rate / jnp.where(x > -math.log(2.0), jnp.expm1(x), jnp.exp(x) - 1.0)
-    return jnp.where(never, 1.0, jnp.where(always, 1.0 / n, inverse))

@@ -3,7 +3,6 @@
 from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 from jax import Array
@@ -15,13 +14,9 @@ from ._linear import functions
 from ._linear.by_types import Given, by_types, shaping
 from ._linear.prepare import prepare_logits_fn
 from ._linear.reduce import Options
-from ._rows.softmax_divergence import js, kl
-from ._statistics import SoftmaxStatistics
-
-_STATIC = ("reduction", "base", "chunk_size", "precision", "axis_name")
 
 
-@compiled(*_STATIC, "ignore_index", "return_statistics", prepare=prepare_logits_fn)
+@compiled(prepare_logits_fn)
 def linear_softmax_cross_entropy(
     x: ArrayLike,
     w: ArrayLike,
@@ -118,25 +113,17 @@ def linear_softmax_cross_entropy(
     See also: `softmax_cross_entropy` for logits that exist, `linear_softmax_loss` for any loss of
     log-probability, entropy and logsumexp.
     """
-    given = Given(
-        {"x": x, "labels": labels, "label_probs": label_probs, "weights": weights},
-        {"w": w},
-        {"b": b, "where": where, "class_weights": class_weights},
-        {
-            "normalizer": normalizer,
-            "label_smoothing": label_smoothing,
-            "focal_gamma": focal_gamma,
-            "z_loss": z_loss,
-            **shaping(logits_fn, softcap, temperature),
-        },
-    )
-    options = Options(
-        reduction, base, chunk_size, precision, axis_name, ignore_index, return_statistics
-    )
-    return by_types("linear_softmax_cross_entropy", functions.cross_entropy, options, given)
+    tokens = {"x": x, "labels": labels, "label_probs": label_probs, "weights": weights}
+    classes = {"b": b, "where": where, "class_weights": class_weights}
+    numbers = {"label_smoothing": label_smoothing, "focal_gamma": focal_gamma, "z_loss": z_loss}
+    numbers |= {"normalizer": normalizer, **shaping(logits_fn, softcap, temperature)}
+    given = Given(tokens, {"w": w}, classes, numbers)
+    options = Options(reduction, base, chunk_size, precision, axis_name, ignore_index)
+    options = options._replace(return_statistics=return_statistics)
+    return by_types("linear_softmax_cross_entropy", functions.linear_cross_entropy, options, given)
 
 
-@compiled(*_STATIC, "return_statistics", prepare=prepare_logits_fn)
+@compiled(prepare_logits_fn)
 def linear_softmax_entropy(
     x: ArrayLike,
     w: ArrayLike,
@@ -182,208 +169,8 @@ def linear_softmax_entropy(
 
     See also: `softmax_entropy` for logits that exist, `linear_softmax_statistics`.
     """
-    given = Given(
-        {"x": x, "weights": weights},
-        {"w": w},
-        {"b": b, "where": where},
-        {"normalizer": normalizer, **shaping(logits_fn, softcap, temperature)},
-    )
-    options = Options(
-        reduction, base, chunk_size, precision, axis_name, return_statistics=return_statistics
-    )
-    return by_types("linear_softmax_entropy", functions.entropy, options, given)
-
-
-@compiled(*_STATIC, prepare=prepare_logits_fn)
-def linear_softmax_kl_divergence(
-    xp: ArrayLike,
-    wp: ArrayLike,
-    xq: ArrayLike,
-    wq: ArrayLike,
-    *,
-    bp: ArrayLike | None = None,
-    bq: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    reduction: Literal["sum", "mean"] | None = None,
-    normalizer: ArrayLike | None = None,
-    logits_fn: Callable[[Array], Array] | None = None,
-    softcap: ArrayLike | None = None,
-    temperature: ArrayLike | None = None,
-    base: float | None = None,
-    chunk_size: int | None = None,
-    precision: PrecisionLike = None,
-    axis_name: str | tuple[str, ...] | None = None,
-) -> Array:
-    """D(p‖q) between softmax(xp @ wp + bp), the truth, and softmax(xq @ wq + bq).
-
-    Both heads are streamed together; Σ p_j·φ(log(p_j/q_j)) as in `softmax_kl_divergence`.
-    Differentiable in both heads: for distillation the teacher's side is simply not differentiated,
-    and costs nothing then.
-
-    Args:
-        xp: (..., Dp), features of the truth (the teacher).
-        wp: (Dp, K).
-        xq: (..., Dq), features of the model (the student), of the same tokens.
-        wq: (Dq, K).
-        bp, bq: (K,), added to the logits; or one number.
-        where: boolean (K,); False means that the class does not exist.
-        logits_fn, softcap, temperature: applied to the logits of both heads.
-        weights, reduction, normalizer, base, chunk_size, precision, axis_name: as in
-            `linear_softmax_cross_entropy`.
-
-    Returns:
-        (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless
-        `base` is given.
-
-    Edge cases: those of `softmax_kl_divergence`: equal heads give exactly 0.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> x, w = jnp.ones((1, 2)), jnp.array([[0.0, 1.0], [0.0, 1.0]])
-        >>> print(linear_softmax_kl_divergence(x, 0 * w, x, w).round(6))
-        [0.433781]
-
-    References: Hinton, Vinyals & Dean (2015), Distilling the Knowledge in a Neural Network.
-
-    See also: `softmax_kl_divergence` for logits that exist, `linear_softmax_js_divergence`.
-    """
-    given = Given(
-        {"xp": xp, "xq": xq, "weights": weights},
-        {"wp": wp, "wq": wq},
-        {"bp": bp, "bq": bq, "where": where},
-        {"normalizer": normalizer, **shaping(logits_fn, softcap, temperature)},
-    )
+    numbers = {"normalizer": normalizer, **shaping(logits_fn, softcap, temperature)}
+    given = Given({"x": x, "weights": weights}, {"w": w}, {"b": b, "where": where}, numbers)
     options = Options(reduction, base, chunk_size, precision, axis_name)
-    return by_types(
-        "linear_softmax_kl_divergence", partial(functions.divergence, kl), options, given
-    )
-
-
-@compiled(*_STATIC, prepare=prepare_logits_fn)
-def linear_softmax_js_divergence(
-    xp: ArrayLike,
-    wp: ArrayLike,
-    xq: ArrayLike,
-    wq: ArrayLike,
-    *,
-    bp: ArrayLike | None = None,
-    bq: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    reduction: Literal["sum", "mean"] | None = None,
-    normalizer: ArrayLike | None = None,
-    logits_fn: Callable[[Array], Array] | None = None,
-    softcap: ArrayLike | None = None,
-    temperature: ArrayLike | None = None,
-    base: float | None = None,
-    chunk_size: int | None = None,
-    precision: PrecisionLike = None,
-    axis_name: str | tuple[str, ...] | None = None,
-) -> Array:
-    """Jensen–Shannon divergence between softmax(xp @ wp + bp) and softmax(xq @ wq + bq).
-
-    Σ_j m_j·(h_j tanh h_j − log cosh h_j) with m = (p + q)/2 and h = ½ log(p/q), as in
-    `softmax_js_divergence`, chunk after chunk, both heads streamed together.
-
-    Args:
-        xp: (..., Dp), features on one side.
-        wp: (Dp, K).
-        xq: (..., Dq), features on the other side, of the same tokens.
-        wq: (Dq, K).
-        bp, bq: (K,), added to the logits; or one number.
-        where: boolean (K,); False means that the class does not exist.
-        logits_fn, softcap, temperature: applied to the logits of both heads.
-        weights, reduction, normalizer, base, chunk_size, precision, axis_name: as in
-            `linear_softmax_cross_entropy`.
-
-    Returns:
-        (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless
-        `base` is given; from 0 to log 2 per token.
-
-    Edge cases: those of `softmax_js_divergence`: equal heads give exactly 0, disjoint ones log 2.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> x, w = jnp.ones((1, 1)), jnp.array([[0.0, 1.0]])
-        >>> print(linear_softmax_js_divergence(x, w, x, w[:, ::-1]).round(6))
-        [0.110944]
-
-    References: Lin (1991), Divergence Measures Based on the Shannon Entropy, equation 4.1.
-
-    See also: `softmax_js_divergence` for logits that exist, `linear_softmax_kl_divergence`.
-    """
-    given = Given(
-        {"xp": xp, "xq": xq, "weights": weights},
-        {"wp": wp, "wq": wq},
-        {"bp": bp, "bq": bq, "where": where},
-        {"normalizer": normalizer, **shaping(logits_fn, softcap, temperature)},
-    )
-    options = Options(reduction, base, chunk_size, precision, axis_name)
-    return by_types(
-        "linear_softmax_js_divergence", partial(functions.divergence, js), options, given
-    )
-
-
-@compiled("base", "chunk_size", "precision", "axis_name", "ignore_index", prepare=prepare_logits_fn)
-def linear_softmax_statistics(
-    x: ArrayLike,
-    w: ArrayLike,
-    labels: ArrayLike | None = None,
-    *,
-    b: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    ignore_index: int | None = None,
-    logits_fn: Callable[[Array], Array] | None = None,
-    softcap: ArrayLike | None = None,
-    temperature: ArrayLike | None = None,
-    base: float | None = None,
-    chunk_size: int | None = None,
-    precision: PrecisionLike = None,
-    axis_name: str | tuple[str, ...] | None = None,
-) -> SoftmaxStatistics:
-    """Log-probability of the label, logsumexp, entropy, argmax and accuracy, from one pass.
-
-    log p_y = −(u_y + log1p(s)), log Σ e^z = max z + log1p(s) and H = log1p(s) + Σ e^{−u} u/(1 + s):
-    what an evaluation or a policy gradient needs of the logits x @ w + b, without them.
-
-    Args:
-        x: (..., D), one vector of features per token.
-        w: (D, K).
-        labels: integers (...), the class ids; None if there are none.
-        b: (K,), added to the logits; or one number.
-        where: boolean (K,); False means that the class does not exist.
-        ignore_index: the id of tokens to leave out: 0 for all numbers, and not correct.
-        logits_fn, softcap, temperature, chunk_size, precision, axis_name: as in
-            `linear_softmax_cross_entropy`.
-        base: unit of log_prob, logsumexp and entropy, None for nats, 2 for bits.
-
-    Returns:
-        A NamedTuple of arrays (...): `log_prob`, `logsumexp` and `entropy` in float32 (float64 for
-        float64 input) are differentiable in x, w and b; `argmax` is int32, the first of tied
-        classes; `correct` is boolean, whether it is the label. Without labels `log_prob` and
-        `correct` are None.
-
-    Edge cases: those of `softmax_cross_entropy` and `softmax_entropy` · an id outside [0, K): a
-    log_prob of NaN, and not correct · a masked label: log_prob −inf · `where` all False: 0 for all.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> w = jnp.array([[0.0, jnp.log(3.0)]])
-        >>> s = linear_softmax_statistics(jnp.ones((1, 1)), w, jnp.array([1]))
-        >>> print(jnp.exp(s.log_prob), s.argmax, s.correct)
-        [0.75] [1] [ True]
-
-    References: Schulman et al. (2017), Proximal Policy Optimization Algorithms, for a use of
-    log-probability and entropy together.
-
-    See also: `linear_softmax_cross_entropy` for the loss alone.
-    """
-    given = Given(
-        {"x": x, "labels": labels},
-        {"w": w},
-        {"b": b, "where": where},
-        shaping(logits_fn, softcap, temperature),
-    )
-    options = Options(None, base, chunk_size, precision, axis_name, ignore_index)
-    return by_types("linear_softmax_statistics", functions.all_statistics, options, given)
+    options = options._replace(return_statistics=return_statistics)
+    return by_types("linear_softmax_entropy", functions.linear_entropy, options, given)

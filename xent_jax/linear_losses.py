@@ -12,14 +12,11 @@ from jax.typing import ArrayLike
 from ._call import compiled
 from ._linear import functions
 from ._linear.by_types import Given, by_types, shaping
-from ._linear.prepare import prepare_labels, prepare_loss
+from ._linear.prepare import ids_or_function, prepare_labels, prepare_loss
 from ._linear.reduce import Options
-from ._linear.traced_function import TracedFunction
-
-_STATIC = ("reduction", "base", "chunk_size", "precision", "axis_name", "ignore_index")
 
 
-@compiled(*_STATIC, "return_statistics", prepare=prepare_loss)
+@compiled(prepare_loss)
 def linear_softmax_loss(
     loss_fn: Callable[..., Array],
     x: ArrayLike,
@@ -91,23 +88,16 @@ def linear_softmax_loss(
     See also: `linear_softmax_cross_entropy`, `linear_softmax_statistics` for the numbers alone,
     `kl_estimate` for penalties.
     """
-    given = Given(
-        {"x": x, "labels": labels, "weights": weights, "data": data},
-        {"w": w},
-        {"b": b, "where": where},
-        {
-            "loss_fn": loss_fn,
-            "normalizer": normalizer,
-            **shaping(logits_fn, softcap, temperature),
-        },
-    )
-    options = Options(
-        reduction, base, chunk_size, precision, axis_name, ignore_index, return_statistics
-    )
-    return by_types("linear_softmax_loss", functions.given_loss, options, given)
+    tokens = {"x": x, "labels": labels, "weights": weights, "data": data}
+    numbers = {"normalizer": normalizer, **shaping(logits_fn, softcap, temperature)}
+    numbers |= {"loss_fn": loss_fn}
+    given = Given(tokens, {"w": w}, {"b": b, "where": where}, numbers)
+    options = Options(reduction, base, chunk_size, precision, axis_name, ignore_index)
+    options = options._replace(return_statistics=return_statistics)
+    return by_types("linear_softmax_loss", functions.linear_given_loss, options, given)
 
 
-@compiled(*_STATIC, prepare=prepare_labels)
+@compiled(prepare_labels)
 def linear_sigmoid_cross_entropy(
     x: ArrayLike,
     w: ArrayLike,
@@ -171,17 +161,11 @@ def linear_sigmoid_cross_entropy(
 
     See also: `sigmoid_cross_entropy` for logits that exist, `linear_softmax_cross_entropy`.
     """
-    as_function = isinstance(labels, TracedFunction)
-    given = Given(
-        {"x": x, "labels": None if as_function else labels, "weights": weights, "data": data},
-        {"w": w},
-        {"b": b, "where": where, "pos_weight": pos_weight},
-        {
-            "labels_fn": labels if as_function else None,
-            "normalizer": normalizer,
-            **shaping(logits_fn, softcap, temperature),
-        },
-    )
+    numbers = {"normalizer": normalizer, **shaping(logits_fn, softcap, temperature)}
+    ids, numbers["labels_fn"] = ids_or_function(labels)
+    tokens = {"x": x, "labels": ids, "weights": weights, "data": data}
+    classes = {"b": b, "where": where, "pos_weight": pos_weight}
+    given = Given(tokens, {"w": w}, classes, numbers)
     options = Options(reduction, base, chunk_size, precision, axis_name, ignore_index)
-    body = functions.independent_cross_entropy
+    body = functions.linear_independent_cross_entropy
     return by_types("linear_sigmoid_cross_entropy", body, options, given)

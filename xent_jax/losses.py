@@ -2,22 +2,19 @@
 
 from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
-import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from . import _checks as check
-from ._call import compiled
+from ._call import Labelling, Rows, compiled
+from ._elements import beside_elements, finish_elements, labelled_elements, weights_of_labels
+from ._epilogue import Cost
 from ._labelled import labelled
 from ._math.costs import focal, generalized, poly
-from ._math.dtypes import compute_dtype
-from ._rows import bernoulli as bernoulli_rows
-from .sigmoid import finish_elements, labelled_elements
-
-_OPTIONS = ("axis", "base", "keepdims", "axis_name", "ignore_index")
+from ._rows.bernoulli import sigmoid_focal_row
 
 
-@compiled(*_OPTIONS)
+@compiled()
 def softmax_focal_loss(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -69,24 +66,14 @@ def softmax_focal_loss(
     See also: `sigmoid_focal_loss` for independent labels; `linear_softmax_cross_entropy` has it as
     `focal_gamma`.
     """
-    return labelled(
-        "softmax_focal_loss",
-        logits,
-        labels,
-        focal,
-        check.number("softmax_focal_loss", "gamma", gamma),
-        axis=axis,
-        where=where,
-        base=base,
-        keepdims=keepdims,
-        axis_name=axis_name,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-    )
+    name = "softmax_focal_loss"
+    cost = Cost(focal, (check.number(name, "gamma", gamma),))
+    rows = Rows(axis, where, base, keepdims, axis_name)
+    labelling = Labelling(ignore_index, label_smoothing, class_weights)
+    return labelled(name, logits, labels, rows, labelling, cost)
 
 
-@compiled("base", "ignore_index")
+@compiled()
 def sigmoid_focal_loss(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -129,21 +116,14 @@ def sigmoid_focal_loss(
     See also: `softmax_focal_loss` for exclusive classes, `sigmoid_cross_entropy`.
     """
     name = "sigmoid_focal_loss"
-    z, y, element_mask, kept = labelled_elements(
-        name, logits, labels, where, ignore_index, label_smoothing
-    )
-    dtype = compute_dtype(z)
-    power = check.number(name, "gamma", gamma).astype(dtype).reshape((1,) * z.ndim)
-    one, zero = jnp.ones((), dtype), jnp.ones((), dtype)
-    if alpha is not None:
-        one = check.number(name, "alpha", alpha, 0.0, 1.0).astype(dtype)
-        zero = 1.0 - one
-    one, zero = (x.reshape((1,) * z.ndim) for x in (one, zero))
-    value = bernoulli_rows.focal((), element_mask, z, y, power, one, zero)
-    return finish_elements(name, value, kept, base)
+    labelling = Labelling(ignore_index, label_smoothing)
+    z, y, element_mask, kept = labelled_elements(name, logits, labels, where, labelling)
+    power = check.number(name, "gamma", gamma)
+    data = beside_elements(z, power, *weights_of_labels(name, alpha, z))
+    return finish_elements(name, sigmoid_focal_row((), element_mask, z, y, *data), kept, base)
 
 
-@compiled(*_OPTIONS)
+@compiled()
 def softmax_poly_loss(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -188,24 +168,14 @@ def softmax_poly_loss(
 
     See also: `softmax_cross_entropy`, `softmax_focal_loss`.
     """
-    return labelled(
-        "softmax_poly_loss",
-        logits,
-        labels,
-        poly,
-        check.scalar("softmax_poly_loss", "epsilon", epsilon),
-        axis=axis,
-        where=where,
-        base=base,
-        keepdims=keepdims,
-        axis_name=axis_name,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-    )
+    name = "softmax_poly_loss"
+    cost = Cost(poly, (check.scalar(name, "epsilon", epsilon),))
+    rows = Rows(axis, where, base, keepdims, axis_name)
+    labelling = Labelling(ignore_index, label_smoothing, class_weights)
+    return labelled(name, logits, labels, rows, labelling, cost)
 
 
-@compiled(*_OPTIONS)
+@compiled()
 def softmax_generalized_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -251,18 +221,8 @@ def softmax_generalized_cross_entropy(
 
     See also: `softmax_cross_entropy`, `tsallis_entropy`, which deforms the logarithm alike.
     """
-    return labelled(
-        "softmax_generalized_cross_entropy",
-        logits,
-        labels,
-        generalized,
-        check.number("softmax_generalized_cross_entropy", "q", q, 0.0, 1.0),
-        axis=axis,
-        where=where,
-        base=base,
-        keepdims=keepdims,
-        axis_name=axis_name,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-    )
+    name = "softmax_generalized_cross_entropy"
+    cost = Cost(generalized, (check.number(name, "q", q, 0.0, 1.0),))
+    rows = Rows(axis, where, base, keepdims, axis_name)
+    labelling = Labelling(ignore_index, label_smoothing, class_weights)
+    return labelled(name, logits, labels, rows, labelling, cost)

@@ -5,13 +5,11 @@ from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 from jax import Array
 from jax.typing import ArrayLike
 
-from ._call import compiled, finish, probability_data, probability_pair
-from ._rows import probability as rows
-
-_OPTIONS = ("axis", "base", "keepdims")
+from ._call import Rows, compiled, finish, probability_data, probability_pair
+from ._rows.probability import cross_entropy_row, entropy_row, js_row, kl_row
 
 
-@compiled(*_OPTIONS)
+@compiled()
 def entropy(
     p: ArrayLike,
     *,
@@ -47,11 +45,12 @@ def entropy(
     See also: `softmax_entropy` for logits, `cross_entropy`.
     """
     name = "entropy"
-    p, axes = probability_data(name, "p", p, axis, where)
-    return finish(name, rows.entropy(axes, None, p), axes, base, keepdims)
+    rows = Rows(axis, where, base, keepdims)
+    p, axes = probability_data(name, "p", p, rows)
+    return finish(name, entropy_row(axes, None, p), axes, rows)
 
 
-@compiled(*_OPTIONS)
+@compiled()
 def cross_entropy(
     p: ArrayLike,
     q: ArrayLike,
@@ -91,11 +90,12 @@ def cross_entropy(
     See also: `softmax_cross_entropy` for logits and labels, `kl_divergence`.
     """
     name = "cross_entropy"
-    p, q, axes = probability_pair(name, p, q, axis, where)
-    return finish(name, rows.cross_entropy(axes, None, p, q), axes, base, keepdims)
+    rows = Rows(axis, where, base, keepdims)
+    p, q, axes = probability_pair(name, p, q, rows)
+    return finish(name, cross_entropy_row(axes, None, p, q), axes, rows)
 
 
-@compiled(*_OPTIONS)
+@compiled()
 def kl_divergence(
     p: ArrayLike,
     q: ArrayLike,
@@ -137,11 +137,12 @@ def kl_divergence(
     See also: `softmax_kl_divergence` for logits, `js_divergence` for a symmetric measure.
     """
     name = "kl_divergence"
-    p, q, axes = probability_pair(name, p, q, axis, where)
-    return finish(name, rows.kl(axes, None, p, q), axes, base, keepdims)
+    rows = Rows(axis, where, base, keepdims)
+    p, q, axes = probability_pair(name, p, q, rows)
+    return finish(name, kl_row(axes, None, p, q), axes, rows)
 
 
-@compiled(*_OPTIONS)
+@compiled()
 def js_divergence(
     p: ArrayLike,
     q: ArrayLike,
@@ -179,5 +180,6 @@ def js_divergence(
     See also: `softmax_js_divergence` for logits, `kl_divergence`.
     """
     name = "js_divergence"
-    p, q, axes = probability_pair(name, p, q, axis, where)
-    return finish(name, rows.js(axes, None, p, q), axes, base, keepdims)
+    rows = Rows(axis, where, base, keepdims)
+    p, q, axes = probability_pair(name, p, q, rows)
+    return finish(name, js_row(axes, None, p, q), axes, rows)

@@ -5,45 +5,26 @@ A logit z stands for the two outcomes with logits (z, 0): probability σ(z) of c
 
 from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
-from typing import Any
-
-import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from . import _checks as check
-from ._call import compiled, in_base
-from ._math.dtypes import compute_dtype, match_precision, widen
-from ._rows import bernoulli as rows
+from ._call import Labelling, compiled
+from ._elements import (
+    element_data,
+    element_pair,
+    finish_elements,
+    labelled_elements,
+    with_weight_of_1,
+)
+from ._rows.bernoulli import (
+    sigmoid_cross_entropy_row,
+    sigmoid_entropy_row,
+    sigmoid_js_row,
+    sigmoid_kl_row,
+)
 
 
-def _data(name: str, argument: str, logits: Any, where: Any) -> tuple[Array, Array | None]:
-    """The logits, 0 at the elements that do not exist, and the mask."""
-    z = check.real_array(name, argument, logits)
-    if where is None:
-        check.no_nan(name, argument, z)
-        return z, None
-    kept = check.mask(name, argument, where, z)
-    z = jnp.where(kept, z, jnp.zeros((), z.dtype))
-    check.no_nan(name, argument, z)
-    return z, kept
-
-
-def finish_elements(name: str, value: Array, kept: Array | None, base: Any) -> Array:
-    """The value in the asked unit, 0 at the elements that do not exist."""
-    return in_base(name, value if kept is None else jnp.where(kept, value, 0.0), base)
-
-
-def _logits_pair(
-    name: str, p_logits: Any, q_logits: Any, where: Any
-) -> tuple[Array, Array, Array | None]:
-    zp, kept = _data(name, "p_logits", p_logits, where)
-    zq, _ = _data(name, "q_logits", q_logits, where)
-    check.same_shape(name, "p_logits", zp, "q_logits", zq)
-    return *match_precision(zp, zq), kept
-
-
-@compiled("base")
+@compiled()
 def sigmoid_entropy(
     logits: ArrayLike, *, where: ArrayLike | None = None, base: float | None = None
 ) -> Array:
@@ -70,11 +51,11 @@ def sigmoid_entropy(
     See also: `softmax_entropy` for exclusive classes.
     """
     name = "sigmoid_entropy"
-    z, kept = _data(name, "logits", logits, where)
-    return finish_elements(name, rows.entropy((), None, z), kept, base)
+    z, kept = element_data(name, "logits", logits, where)
+    return finish_elements(name, sigmoid_entropy_row((), None, z), kept, base)
 
 
-@compiled("base", "ignore_index")
+@compiled()
 def sigmoid_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -118,47 +99,13 @@ def sigmoid_cross_entropy(
     See also: `softmax_cross_entropy` for exclusive classes.
     """
     name = "sigmoid_cross_entropy"
-    z, y, element_mask, kept = labelled_elements(
-        name, logits, labels, where, ignore_index, label_smoothing
-    )
-    positive = jnp.ones((), compute_dtype(z))
-    if pos_weight is not None:
-        positive = check.broadcastable(name, "pos_weight", pos_weight, z.shape)
-        z, positive = match_precision(z, positive)
-        z, y = match_precision(z, y)
-        positive = jnp.where(positive >= 0, positive, jnp.asarray(jnp.nan, positive.dtype))
-    # Under an explicit mesh a select wants its arguments split alike.
-    positive = jnp.broadcast_to(positive, z.shape) + jnp.zeros_like(z, positive.dtype)
-    value = rows.cross_entropy((), element_mask, z, y, positive)
-    return finish_elements(name, value, kept, base)
+    labelling = Labelling(ignore_index, label_smoothing)
+    z, y, element_mask, kept = labelled_elements(name, logits, labels, where, labelling)
+    data = with_weight_of_1(name, pos_weight, z, y)
+    return finish_elements(name, sigmoid_cross_entropy_row((), element_mask, *data), kept, base)
 
 
-def labelled_elements(
-    name: str, logits: Any, labels: Any, where: Any, ignore_index: Any, label_smoothing: Any
-) -> tuple[Array, Array, Array, Array | None]:
-    """The logits, smoothed labels, the mask of valid elements, and that of those that exist."""
-    z, kept = _data(name, "logits", logits, where)
-    y, ids = check.label_array(name, labels)
-    check.same_shape(name, "logits", z, "labels", y)
-    check.ignore_index_for_ids(name, ignore_index, ids)
-    counted = jnp.ones(z.shape, bool) if kept is None else kept
-    if ignore_index is not None:
-        counted &= check.differs(y, ignore_index)
-    valid = (y >= 0) & (y <= 1)
-    check.unit_interval(name, "labels", lambda: jnp.where(counted, valid, True))
-    if ids:
-        y = y.astype(compute_dtype(z))
-    y = jnp.where(counted, y, jnp.zeros((), y.dtype))
-    z, y = match_precision(z, y)
-    if label_smoothing is not None:
-        alpha = check.number(name, "label_smoothing", label_smoothing, 0.0, 1.0)
-        alpha = alpha.astype(compute_dtype(y))
-        y = (1.0 - alpha) * widen(y) + alpha / 2
-    element_mask = jnp.where(counted, jnp.where(valid, 1.0, jnp.nan), 0.0).astype(z.dtype)
-    return z, y, element_mask, kept
-
-
-@compiled("base")
+@compiled()
 def sigmoid_kl_divergence(
     p_logits: ArrayLike,
     q_logits: ArrayLike,
@@ -193,11 +140,11 @@ def sigmoid_kl_divergence(
     See also: `softmax_kl_divergence` for exclusive classes, `sigmoid_js_divergence`.
     """
     name = "sigmoid_kl_divergence"
-    zp, zq, kept = _logits_pair(name, p_logits, q_logits, where)
-    return finish_elements(name, rows.kl((), None, zp, zq), kept, base)
+    zp, zq, kept = element_pair(name, ("p_logits", "q_logits"), (p_logits, q_logits), where)
+    return finish_elements(name, sigmoid_kl_row((), None, zp, zq), kept, base)
 
 
-@compiled("base")
+@compiled()
 def sigmoid_js_divergence(
     p_logits: ArrayLike,
     q_logits: ArrayLike,
@@ -232,5 +179,5 @@ def sigmoid_js_divergence(
     See also: `softmax_js_divergence` for exclusive classes, `sigmoid_kl_divergence`.
     """
     name = "sigmoid_js_divergence"
-    zp, zq, kept = _logits_pair(name, p_logits, q_logits, where)
-    return finish_elements(name, rows.js((), None, zp, zq), kept, base)
+    zp, zq, kept = element_pair(name, ("p_logits", "q_logits"), (p_logits, q_logits), where)
+    return finish_elements(name, sigmoid_js_row((), None, zp, zq), kept, base)

@@ -2,26 +2,17 @@
 
 from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
-from typing import Any
-
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
-from . import _checks as check
-from ._call import compiled, finish, logits_data, mask_of_rows
-from ._class_axes import Axes, local
-from ._labelled import class_ids, labelled
-from ._math.costs import itself
-from ._math.dtypes import match_precision
-from ._rows.softmax_divergence import js, kl
+from ._call import Labelling, Rows, compiled, finish, logits_data, logits_pair, mask_of_rows
+from ._labelled import labelled
+from ._rows.softmax_divergence import softmax_js_row, softmax_kl_row
 from ._rows.softmax_statistics import statistics
-from ._statistics import SoftmaxStatistics, as_statistics, statistics_names
-
-_OPTIONS = ("axis", "base", "keepdims", "axis_name")
 
 
-@compiled(*_OPTIONS)
+@compiled()
 def softmax_entropy(
     logits: ArrayLike,
     *,
@@ -62,15 +53,14 @@ def softmax_entropy(
     See also: `entropy` for probabilities, `sigmoid_entropy` for independent logits.
     """
     name = "softmax_entropy"
-    z, axes, kept = logits_data(name, "logits", logits, axis, where, axis_name)
-    nothing = jnp.zeros((1,) * z.ndim)
-    (value,) = statistics("entropy")(
-        axes, mask_of_rows(z, axes, kept), z, nothing, nothing, nothing
-    )
-    return finish(name, value, axes, base, keepdims)
+    rows = Rows(axis, where, base, keepdims, axis_name)
+    z, axes, kept = logits_data(name, "logits", logits, rows)
+    nothing = (jnp.zeros((1,) * z.ndim),) * 3  # no labels, weights of classes, or smoothing
+    (value,) = statistics("entropy")(axes, mask_of_rows(z, axes, kept), z, *nothing)
+    return finish(name, value, axes, rows)
 
 
-@compiled(*_OPTIONS, "ignore_index")
+@compiled()
 def softmax_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -147,33 +137,12 @@ def softmax_cross_entropy(
 
     See also: `cross_entropy` for probabilities, `sigmoid_cross_entropy` for independent labels.
     """
-    return labelled(
-        "softmax_cross_entropy",
-        logits,
-        labels,
-        itself,
-        axis=axis,
-        where=where,
-        base=base,
-        keepdims=keepdims,
-        axis_name=axis_name,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        z_loss=z_loss,
-    )
+    rows = Rows(axis, where, base, keepdims, axis_name)
+    labelling = Labelling(ignore_index, label_smoothing, class_weights, z_loss)
+    return labelled("softmax_cross_entropy", logits, labels, rows, labelling)
 
 
-def _logits_pair(
-    name: str, p_logits: Any, q_logits: Any, axis: Any, where: Any, axis_name: Any
-) -> tuple[Array, Array, Axes, Array | None]:
-    zp, axes, kept = logits_data(name, "p_logits", p_logits, axis, where, axis_name)
-    zq, _, _ = logits_data(name, "q_logits", q_logits, axis, where, axis_name)
-    check.same_shape(name, "p_logits", zp, "q_logits", zq)
-    return *match_precision(zp, zq), axes, kept
-
-
-@compiled(*_OPTIONS)
+@compiled()
 def softmax_kl_divergence(
     p_logits: ArrayLike,
     q_logits: ArrayLike,
@@ -218,12 +187,12 @@ def softmax_kl_divergence(
     See also: `kl_divergence` for probabilities, `softmax_js_divergence`.
     """
     name = "softmax_kl_divergence"
-    zp, zq, axes, kept = _logits_pair(name, p_logits, q_logits, axis, where, axis_name)
-    value = kl(axes, mask_of_rows(zp, axes, kept), zp, zq)
-    return finish(name, value, axes, base, keepdims)
+    rows = Rows(axis, where, base, keepdims, axis_name)
+    zp, zq, axes, row_mask = logits_pair(name, p_logits, q_logits, rows)
+    return finish(name, softmax_kl_row(axes, row_mask, zp, zq), axes, rows)
 
 
-@compiled(*_OPTIONS)
+@compiled()
 def softmax_js_divergence(
     p_logits: ArrayLike,
     q_logits: ArrayLike,
@@ -266,78 +235,6 @@ def softmax_js_divergence(
     See also: `js_divergence` for probabilities, `softmax_kl_divergence`.
     """
     name = "softmax_js_divergence"
-    zp, zq, axes, kept = _logits_pair(name, p_logits, q_logits, axis, where, axis_name)
-    value = js(axes, mask_of_rows(zp, axes, kept), zp, zq)
-    return finish(name, value, axes, base, keepdims)
-
-
-@compiled("axis", "base", "axis_name", "ignore_index")
-def softmax_statistics(
-    logits: ArrayLike,
-    labels: ArrayLike | None = None,
-    *,
-    axis: int | tuple[int, ...] = -1,
-    where: ArrayLike | None = None,
-    ignore_index: int | None = None,
-    base: float | None = None,
-    axis_name: str | tuple[str, ...] | None = None,
-) -> SoftmaxStatistics:
-    """Log-probability of the label, logsumexp, entropy, argmax and accuracy, from one read.
-
-    log p_y = −(u_y + log1p(s)), log Σ e^z = max z + log1p(s) and H = log1p(s) + Σ e^{−u} u/(1 + s):
-    what an evaluation or a policy gradient needs of the logits.
-
-    Args:
-        logits: (..., K).
-        labels: integers (...), the class ids; None if there are none.
-        axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
-            A class id is then the flat index over those axes, in the order `axis` names them.
-        where: boolean, broadcast against logits; False means that the outcome does not exist.
-        ignore_index: the id of examples to leave out: 0 for all numbers, and not correct.
-        base: unit of log_prob, logsumexp and entropy, None for nats, 2 for bits.
-        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
-
-    Returns:
-        A NamedTuple of arrays, the shape of logits without the class axes: `log_prob`, `logsumexp`
-        and `entropy` in float32 (float64 for float64 input) are differentiable; `argmax` is int32,
-        the first of tied classes; `correct` is boolean, whether it is the label. Without labels
-        `log_prob` and `correct` are None.
-
-    Edge cases: those of `softmax_cross_entropy` and `softmax_entropy` · an id outside [0, K): a
-    log_prob of NaN, and not correct · a label masked by `where`: log_prob −inf · `where` all False:
-    0 for all numbers, and not correct.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> s = softmax_statistics(jnp.log(jnp.array([[1.0, 3.0]])), jnp.array([1]))
-        >>> print(jnp.exp(s.log_prob), s.argmax, s.correct)
-        [0.75] [1] [ True]
-
-    References: Schulman et al. (2017), Proximal Policy Optimization Algorithms, for a use of
-    log-probability and entropy together.
-
-    See also: `linear_softmax_statistics` for logits x @ w + b that never exist.
-    """
-    name = "softmax_statistics"
-    z, axes, kept = logits_data(name, "logits", logits, axis, where, axis_name)
-    names, ids, valid = statistics_names(labels is not None), jnp.zeros((1,) * z.ndim, int), None
-    counted = None
-    if labels is not None:
-        ids, valid = class_ids(name, labels, z, axes)
-        check.ignore_index_for_ids(name, ignore_index, True)
-        if ignore_index is not None:
-            counted = check.differs(check.label_array(name, labels)[0], ignore_index)
-            counted = lax.expand_dims(counted, sorted(local(axes)))
-            valid = valid | ~counted
-    row_mask = mask_of_rows(z, axes, kept, counted)
-    nothing = jnp.zeros((1,) * z.ndim)
-    values = statistics(*names)(axes, row_mask, z, ids, nothing, nothing)
-
-    def squeezed(x: Array | None) -> Any:
-        return None if x is None else jnp.squeeze(x, axis=local(axes))
-
-    numbers = {n: squeezed(v) for n, v in zip(names, values, strict=True)}
-    if row_mask is not None:
-        numbers["argmax"] = jnp.where(squeezed(row_mask) == 0.0, 0, numbers["argmax"])
-    ids = None if labels is None else squeezed(ids)
-    return as_statistics(name, numbers, ids, squeezed(valid), squeezed(row_mask), base)
+    rows = Rows(axis, where, base, keepdims, axis_name)
+    zp, zq, axes, row_mask = logits_pair(name, p_logits, q_logits, rows)
+    return finish(name, softmax_js_row(axes, row_mask, zp, zq), axes, rows)

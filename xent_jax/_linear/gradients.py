@@ -16,6 +16,7 @@ from jax import Array, lax
 
 from .._class_axes import vary_like, vary_over, varying
 from .._math.dtypes import compute_dtype, largest
+from .._math.sizes import is_one
 from .chunks import in_chunks, in_parts
 from .heads import (
     Classes,
@@ -287,12 +288,8 @@ def _added(sums: list[Array | None], slopes: list[Array | None]) -> list[Array |
 def _summed_to(shape: tuple[int, ...], x: Array) -> Array:
     """x summed over the axes that the shape has not, or has with size one."""
     x = jnp.sum(x, tuple(range(x.ndim - len(shape))))
-    one = [a for a, (n, m) in enumerate(zip(shape, x.shape)) if _is_one(n) and not _is_one(m)]
+    one = [a for a, (n, m) in enumerate(zip(shape, x.shape)) if is_one(n) and not is_one(m)]
     return jnp.sum(x, tuple(one), keepdims=True)
-
-
-def _is_one(n: Any) -> bool:
-    return isinstance(n, int) and n == 1
 
 
 def _leaves_like(arguments: Any, gradients: Any) -> tuple[Array | None, ...]:

@@ -13,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 from .._class_axes import across
 from .._math.dtypes import compute_dtype, widen
 from .._rows.row_function import RowFunction
-from .._rows.row_sums import finite_logits
+from .._rows.row_state import finite_logits
 from .traced_function import TracedFunction
 
 

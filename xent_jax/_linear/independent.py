@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .._class_axes import Axes, across, class_sum, first_class, vary_like
-from .._rows.bernoulli import cross_entropy
+from .._rows.bernoulli import sigmoid_cross_entropy_row
 from .._rows.row_function import RowFunction
 from .per_token import at_each
 from .rows import alike, places
@@ -83,17 +83,17 @@ def independent_row(function: LabelsFunction | None) -> RowFunction:
         if function is None:
             y = _marked(axes, z, *of_token)
         else:
-            y = _of_shard(axes, z, function(z, of_token, closed_over)).astype(z.dtype)
+            y = _ids_of_shard(axes, z, function(z, of_token, closed_over)).astype(z.dtype)
             y = jnp.where((y >= 0.0) & (y <= 1.0), y, jnp.nan)
         return jnp.where(kept > 0.0, y, 0.0), positive
 
     def formula(axes: Axes, z: Array, *data: Array) -> Any:
         y, positive = labels(axes, z, data)
-        return class_sum(cross_entropy.formula((), z, y, positive)[0], axes), ()
+        return class_sum(sigmoid_cross_entropy_row.formula((), z, y, positive)[0], axes), ()
 
     def partials(axes: Axes, _: Any, z: Array, *data: Array) -> tuple[Array | None, ...]:
         y, positive = labels(axes, z, data)
-        by_z, _by_labels, by_positive = cross_entropy.partials((), (), z, y, positive)
+        by_z, _by_labels, by_positive = sigmoid_cross_entropy_row.partials((), (), z, y, positive)
         return by_z, *((None,) * count), None, by_positive
 
     return RowFunction(formula, partials)
@@ -110,7 +110,7 @@ def _marked(axes: Axes, z: Array, ids: Array) -> Array:
     return at_each(mark, z.ndim - 1)(empty, places(axes, z, ids)).astype(z.dtype)
 
 
-def _of_shard(axes: Axes, z: Array, y: Array) -> Array:
+def _ids_of_shard(axes: Axes, z: Array, y: Array) -> Array:
     """Labels of all classes as those of this shard; classes that only fill up have label 0."""
     if across(axes):
         return lax.dynamic_slice_in_dim(y, first_class(z, axes), z.shape[-1], -1)

@@ -103,6 +103,11 @@ def prepare_labels(name: str, given: dict[str, Any]) -> None:
     given["labels"] = function
 
 
+def ids_or_function(labels: Any) -> tuple[Any, TracedFunction | None]:
+    """Labels as ids, or as the function of a token's data that they were traced from."""
+    return (None, labels) if isinstance(labels, TracedFunction) else (labels, None)
+
+
 def _data(name: str, given: dict[str, Any]) -> tuple[Any, ...]:
     """The data become arrays with all axes of the tokens; returned is what one token has."""
     lead = jnp.shape(given["x"])[:-1]

@@ -109,6 +109,7 @@ def plan(
     row: RowFunction,
     options: Options,
     loss: Callable[..., Array] | None = None,
+    *,
     constants: int = 0,
     weighs: bool = False,
 ) -> Plan:
@@ -139,25 +140,27 @@ class Reduced(NamedTuple):
     counted: Array
 
 
-def reduced(
-    name: str,
-    here: Batch,
-    how: Plan,
-    tokens: Tokens,
-    options: Options,
-    weights: Any = None,
-    normalizer: Any = None,
-    of_classes: tuple[Array, ...] = (),
-    parameters: tuple[Array, ...] = (),
-    mass: Array | None = None,
-) -> Reduced:
-    """weight · loss per token, or their sum, or their mean: divided by Σ weight · mass."""
-    check.reduction(name, options.reduction, normalizer)
-    classes, row_mask = Classes(here.kept, of_classes, here.shaping), tokens.row_mask[..., 0]
-    given = jnp.ones((), here.dtype)
-    if weights is not None:
-        given = here.per_token(check.per_token(name, "weights", weights, here.shape))
-    weights = jnp.where(row_mask == 0.0, 0.0, given.astype(here.dtype))
+class Inputs(NamedTuple):
+    """What the row function and the loss take beside the logits, and how the losses are weighed.
+
+    A mean divides by Σ weight · mass, where the weights are those of the tokens as given.
+    """
+
+    tokens: Tokens
+    weights: Any = None
+    normalizer: Any = None
+    of_classes: tuple[Array, ...] = ()
+    parameters: tuple[Array, ...] = ()
+    mass: Array | None = None
+
+
+def reduced(name: str, here: Batch, how: Plan, options: Options, inputs: Inputs) -> Reduced:
+    """weight · loss per token, or their sum, or their mean."""
+    check.reduction(name, options.reduction, inputs.normalizer)
+    tokens, parameters = inputs.tokens, inputs.parameters
+    classes = Classes(here.kept, inputs.of_classes, here.shaping)
+    weights = _weights(name, here, inputs)
+    row_mask = tokens.row_mask[..., 0]
     heads = tuple(h._replace(x=_finite_where_seen(h.x, row_mask, weights)) for h in here.heads)
     tokens = tokens._replace(of_loss=tuple(_finite_data(x, weights) for x in tokens.of_loss))
     if options.reduction is None:
@@ -170,19 +173,28 @@ def reduced(
         value, constants = weighted_sum(how, arguments)
     value = in_base(name, value, options.base)
     if options.reduction == "mean":
-        count = weights if mass is None else jnp.where(weights == 0.0, 0.0, weights * mass)
-        value = _mean(name, value, count, normalizer)
+        value = _mean(name, value, weights, inputs)
     counted = weights != 0.0
     constants = tuple(jnp.where(counted, x, jnp.zeros((), x.dtype)) for x in constants)
     shaped = tuple(x.reshape(here.shape) for x in constants)
     return Reduced(value, shaped, counted.reshape(here.shape))
 
 
-def _mean(name: str, total: Array, count: Array, normalizer: Any) -> Array:
-    if normalizer is None:
-        normalizer = jnp.sum(count)
+def _weights(name: str, here: Batch, inputs: Inputs) -> Array:
+    """Per token, 0 for one that is left out."""
+    given = jnp.ones((), here.dtype)
+    if inputs.weights is not None:
+        given = here.per_token(check.per_token(name, "weights", inputs.weights, here.shape))
+    return jnp.where(inputs.tokens.row_mask[..., 0] == 0.0, 0.0, given.astype(here.dtype))
+
+
+def _mean(name: str, total: Array, weights: Array, inputs: Inputs) -> Array:
+    if inputs.normalizer is not None:
+        normalizer = check.scalar(name, "normalizer", inputs.normalizer).astype(total.dtype)
+    elif inputs.mass is not None:
+        normalizer = jnp.sum(jnp.where(weights == 0.0, 0.0, weights * inputs.mass))
     else:
-        normalizer = check.scalar(name, "normalizer", normalizer).astype(total.dtype)
+        normalizer = jnp.sum(weights)
     empty = normalizer == 0.0
     return jnp.where(empty, 0.0, total / jnp.where(empty, 1.0, normalizer))
 

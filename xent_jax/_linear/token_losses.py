@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .._epilogue import loss_of_row
+from .._epilogue import Cost, Smoothing, loss_of_row
 from .._rows.row_function import apply_mask
 from .._statistics import SoftmaxStatistics
 from .per_token import at_each, beside
@@ -27,11 +27,10 @@ class RowLoss:
 
     def __call__(self, values: Any, row_mask: Array, of_loss: Any, parameters: Any) -> Array:
         of_f, amounts = parameters[: self.parameters_of_f], list(parameters[self.parameters_of_f :])
-        alpha = amounts.pop(0) if self.smoothing else None
-        count = amounts.pop(0) if self.smoothing else 1.0
+        smoothing = Smoothing(amounts.pop(0), amounts.pop(0)) if self.smoothing else None
         z_loss = amounts.pop(0) if self.z_loss else None
         numbers, (weight,) = dict(zip(self.names, values)), of_loss
-        loss = loss_of_row(numbers, row_mask, self.f, of_f, weight, alpha, count, z_loss)
+        loss = loss_of_row(numbers, row_mask, Cost(self.f, of_f), weight, smoothing, z_loss)
         return loss[..., 0]
 
 

@@ -92,9 +92,7 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
         vary((features_whole(moving(t.w)), None if t.b is None else moving(t.b)))
         for t in moving_heads
     ]
-    moving_xs = tuple(
-        _vary_along(moving(t.x, wide=False), h.w) for t, h in zip(moving_heads, heads)
-    )
+    moving_xs = tuple(map(_moving_x, moving_heads, heads))
     shaping = vary(jax.tree.map(instantiate, classes.shaping, moving_classes.shaping))
     heads = tuple(Head(h.x, features_whole(vary(h.w)), vary(h.b)) for h in heads)
     classes = vary(classes)
@@ -102,12 +100,13 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
     @partial(jax.checkpoint, prevent_cse=False)
     def moved(_: Any, part: Any) -> tuple[Any, tuple[Array, ...]]:
         xs, here, moving_xs, moving_data = part
-        zs, steps = [], []
-        for h, x, tx, (tw, tb) in zip(heads, xs, moving_xs, wide, strict=True):
-            h = h._replace(x=x)
-            z, step = _logits_and_tangent(plan, classes, shaping, h, tx, tw, tb)
-            zs.append(z)
-            steps.append(step)
+        zs, steps = zip(
+            *(
+                _logits_and_tangent(plan, classes, shaping, h._replace(x=x), (tx, *summed))
+                for h, x, tx, summed in zip(heads, xs, moving_xs, wide, strict=True)
+            ),
+            strict=True,
+        )
         values, residuals = values_and_residuals_of(plan, zs, here, classes)
         found = partials_of(plan, residuals, zs, here, classes)
         beside = tuple(None if t is None else of_rank(t, zs[0].ndim) for t in of_classes)
@@ -117,8 +116,7 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
             for value, partials in zip(_moving(plan, values), found, strict=True)
         )
 
-    moving_data = tuple(map(moving, moving_tokens.data))
-    parts = (inputs(heads), tokens, moving_xs, moving_data)
+    parts = (inputs(heads), tokens, moving_xs, tuple(map(moving, moving_tokens.data)))
     values = token_values(plan, *primals)
     live = live_tokens(plan, tokens)
     x = heads[0].x
@@ -134,15 +132,16 @@ def _moving(plan: Plan, values: tuple[Array, ...]) -> list[Array]:
     return [v for v in found if jnp.issubdtype(v.dtype, jnp.floating)]
 
 
-def _vary_along(tx: Array | None, w: Array) -> Array | None:
-    return None if tx is None else vary_like(tx, w)
+def _moving_x(tangent: Head, head: Head) -> Array | None:
+    x = moving(tangent.x, wide=False)
+    return None if x is None else vary_like(x, head.w)
 
 
 def _logits_and_tangent(
-    plan: Plan, classes: Classes, moving_shaping: Any, head: Head, tx: Any, tw: Any, tb: Any
+    plan: Plan, classes: Classes, moving_shaping: Any, head: Head, moving_head: tuple[Any, ...]
 ) -> tuple[Array, Array | None]:
     """The logits of a chunk, and how they move, or None if they do not."""
-    raw, step = raw_logits(plan, head), raw_tangent(plan, head, tx, tw, tb)
+    raw, step = raw_logits(plan, head), raw_tangent(plan, head, *moving_head)
     if classes.shaping.is_nothing:
         return shaped(classes, raw), step
     step = jnp.zeros_like(raw) if step is None else step

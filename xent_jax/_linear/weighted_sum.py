@@ -41,7 +41,7 @@ def weighted_sum(plan: Plan, arguments: Arguments) -> tuple[Array, tuple[Array, 
 @partial(weighted_sum.defjvp, symbolic_zeros=True)
 def _weighted_sum_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
     # For speed and memory: value and gradients in one pass over the tokens.
-    total, constants, gradients = _with_gradients(plan, _wanted(tangents[0]), *primals)
+    total, constants, gradients = _with_gradients(plan, _wants(tangents[0]), *primals)
     still = tuple(map(zero_from_primal, constants))
     return (total, constants), (_pairing(plan, total, gradients, tangents[0]), still)
 
@@ -50,7 +50,7 @@ def _is_zero(tangent: Any) -> bool:
     return isinstance(tangent, SymbolicZero)
 
 
-def _wanted(tangents: Arguments) -> tuple[bool, ...]:
+def _wants(tangents: Arguments) -> tuple[bool, ...]:
     """Which arguments move, in the order of the leaves."""
     leaves = jax.tree.leaves(tangents, is_leaf=_is_zero)
     return tuple(moving(t) is not None for t in leaves)
@@ -97,7 +97,7 @@ def _with_gradients(
 def _with_gradients_jvp(plan: Plan, wanted: Any, primals: Any, tangents: Any) -> Any:
     # The sum moves by the gradients that do not cancel; the gradients as their formula does.
     total, constants, gradients = _with_gradients(plan, wanted, *primals)
-    slopes = _with_gradients(plan, _wanted(tangents[0]), *primals)[2]
+    slopes = _with_gradients(plan, _wants(tangents[0]), *primals)[2]
     moving_sum = _pairing(plan, total, slopes, tangents[0])
     full = jax.tree.map(instantiate, primals, tangents)
     want = jax.tree.unflatten(jax.tree.structure(primals[0]), wanted)

@@ -29,7 +29,7 @@ def itself(cost: Array) -> Array:
 @jax.custom_jvp
 def focal(cost: Array, gamma: Array) -> Array:
     """(1 − p)^γ · c."""
-    return jnp.where(jnp.isinf(cost), cost, _power_of_wrong(cost, gamma) * _finite(cost))
+    return jnp.where(jnp.isinf(cost), cost, _power_of_wrong(cost, gamma) * _finite_cost(cost))
 
 
 @focal.defjvp
@@ -37,26 +37,26 @@ def _focal_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For c = 0, where (1 − p)^{γ−1} is infinite: ∂/∂c = (1 − p)^γ·(1 + γ·h(c)), h(c) = c·p/(1 − p).
     cost, gamma = primals
     power = _power_of_wrong(cost, gamma)
-    by_cost = power * (1.0 + gamma * _bose(_finite(cost)))
-    by_gamma = power * _finite(cost) * _log_of_wrong(cost)
+    by_cost = power * (1.0 + gamma * _bose(_finite_cost(cost)))
+    by_gamma = power * _finite_cost(cost) * _log_of_wrong(cost)
     return focal(cost, gamma), by_cost * tangents[0] + by_gamma * tangents[1]
 
 
-def _finite(cost: Array) -> Array:
+def _finite_cost(cost: Array) -> Array:
     # At an infinite cost p·c is 0.
     return jnp.where(jnp.isinf(cost), largest(cost), cost)
 
 
 def _wrong(cost: Array) -> Array:
     """1 − p, the smallest normal number at least: its powers and its log stay finite."""
-    wrong = -expm1(-_finite(cost))
+    wrong = -expm1(-_finite_cost(cost))
     return jnp.where(wrong < smallest(wrong), smallest(wrong), wrong)
 
 
 def _log_of_wrong(cost: Array) -> Array:
     """log(1 − p), relatively exact where p is small too."""
     sure = cost < 0.5
-    p = jnp.where(sure, 0.5, exp(-_finite(cost)))
+    p = jnp.where(sure, 0.5, exp(-_finite_cost(cost)))
     return jnp.where(sure, log(_wrong(cost)), log1p(-p))
 
 
@@ -70,7 +70,7 @@ def _power_of_wrong_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the second derivative at c = 0, where that of the power would be 0·inf.
     cost, gamma = primals
     power = _power_of_wrong(cost, gamma)
-    by_cost = gamma * (power / _wrong(cost)) * exp(-_finite(cost))
+    by_cost = gamma * (power / _wrong(cost)) * exp(-_finite_cost(cost))
     return power, by_cost * tangents[0] + power * _log_of_wrong(cost) * tangents[1]
 
 
@@ -90,20 +90,20 @@ def _bose_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arr
 
 def poly(cost: Array, epsilon: Array) -> Array:
     """c + ε·(1 − p) = (1 + ε)·(1 − p) + φ(c), which adds up non-negative terms down to ε = −1."""
-    return (1.0 + epsilon) * -expm1(-cost) + _excess(cost)
+    return (1.0 + epsilon) * -expm1(-cost) + _poly_excess(cost)
 
 
 @jax.custom_jvp
-def _excess(cost: Array) -> Array:
+def _poly_excess(cost: Array) -> Array:
     """φ(c) = c − (1 − p), which is D(1‖p) of one outcome."""
     return relative_entropy_term(jnp.ones_like(cost), exp(-cost), cost)
 
 
-@_excess.defjvp
-def _excess_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+@_poly_excess.defjvp
+def _poly_excess_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     # For small c, where the derivative of a polynomial is one term short.
     (cost,), (moving,) = primals, tangents
-    return _excess(cost), -expm1(-cost) * moving
+    return _poly_excess(cost), -expm1(-cost) * moving
 
 
 def generalized(cost: Array, q: Array) -> Array:

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .._class_axes import Axes
-from .._math.costs import focal as focal_of
-from .._math.costs import slope
+from .._math.costs import focal, slope
 from .._math.dtypes import largest, widen
 from .._math.elementary import exp, expm1, log1p
 from .._math.log_ratio import js_term, log_mixture_ratios, relative_entropy_term
@@ -19,23 +18,25 @@ from .._math.scalars import binary_entropy, log1p_of, sigmoid, softplus
 from .row_function import RowFunction
 
 
-def _finite(z: Array) -> Array:
+def _bounded(z: Array) -> Array:
     z = widen(z)
     # Halved, so that differences are finite.
     return jnp.clip(z, -largest(z) / 2, largest(z) / 2)
 
 
-def _entropy(axes: Axes, z: Array) -> tuple[Array, tuple[()]]:
+def _sigmoid_entropy(axes: Axes, z: Array) -> tuple[Array, tuple[()]]:
     return binary_entropy(widen(z)), ()
 
 
-def _entropy_partials(axes: Axes, _: Any, z: Array) -> tuple[Array]:
+def _sigmoid_entropy_partials(axes: Axes, _: Any, z: Array) -> tuple[Array]:
     # For the edge z = ±inf: −z σ(z) σ(−z) is 0 there.
-    z = _finite(z)
+    z = _bounded(z)
     return (-z * sigmoid(z) * sigmoid(-z),)
 
 
-def _cross_entropy(axes: Axes, z: Array, y: Array, positive: Array) -> tuple[Array, tuple[()]]:
+def _sigmoid_cross_entropy(
+    axes: Axes, z: Array, y: Array, positive: Array
+) -> tuple[Array, tuple[()]]:
     """π·y·softplus(−z) + (1 − y)·softplus(z), π the weight of class 1: nothing is subtracted."""
     z, y = widen(z), widen(y)
     one, zero = _weighted(widen(positive), y), 1.0 - y
@@ -44,11 +45,11 @@ def _cross_entropy(axes: Axes, z: Array, y: Array, positive: Array) -> tuple[Arr
     return above + below + (one + zero) * log1p(exp(-jnp.abs(z))), ()
 
 
-def _cross_entropy_partials(
+def _sigmoid_cross_entropy_partials(
     axes: Axes, _: Any, z: Array, y: Array, positive: Array
 ) -> tuple[Array, ...]:
     # For saturated logits: (1 − y) σ(z) − π y σ(−z) keeps the tail that σ(z) − y rounds away.
-    z, y, positive = _finite(z), widen(y), widen(positive)
+    z, y, positive = _bounded(z), widen(y), widen(positive)
     by_z = (1.0 - y) * sigmoid(z) - _weighted(positive, y) * sigmoid(-z)
     # π·softplus(−z) − softplus(z), which for π = 1 is −z.
     alike = jnp.abs(positive - 1.0) <= 0.5
@@ -91,8 +92,8 @@ def _log_of_growth(low: Array, high: Array) -> Array:
     return jnp.where(distance <= 1.0, near, far)
 
 
-def _kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, tuple[()]]:
-    a, b = _finite(zp), _finite(zq)
+def _sigmoid_kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, tuple[()]]:
+    a, b = _bounded(zp), _bounded(zq)
     of_one, of_zero = _log_ratios(a, b)
     value = relative_entropy_term(sigmoid(a), sigmoid(b), of_one)
     value = value + relative_entropy_term(sigmoid(-a), sigmoid(-b), of_zero)
@@ -101,13 +102,13 @@ def _kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, tuple[()]]:
     return jnp.where(certain, jnp.where(jnp.isnan(a), a, jnp.inf), value), ()
 
 
-def _kl_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Array, Array]:
+def _sigmoid_kl_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Array, Array]:
     """∂D/∂zp = p(1 − p)·(zp − zq), since zp − zq is the log ratio of the odds; ∂D/∂zq = q − p."""
-    a, b = _finite(zp), _finite(zq)
-    return sigmoid(a) * sigmoid(-a) * (a - b), _excess(a, b)
+    a, b = _bounded(zp), _bounded(zq)
+    return sigmoid(a) * sigmoid(-a) * (a - b), _sigmoid_excess(a, b)
 
 
-def _excess(a: Array, b: Array) -> Array:
+def _sigmoid_excess(a: Array, b: Array) -> Array:
     """q − p = q·(1 − p)·(1 − e^{zp − zq}), or with the sides exchanged."""
     below = jnp.where(a <= b, a - b, 0.0)
     above = jnp.where(a <= b, 0.0, b - a)
@@ -118,16 +119,16 @@ def _excess(a: Array, b: Array) -> Array:
     )
 
 
-def _js(axes: Axes, zp: Array, zq: Array) -> tuple[Array, tuple[()]]:
-    a, b = _finite(zp), _finite(zq)
+def _sigmoid_js(axes: Axes, zp: Array, zq: Array) -> tuple[Array, tuple[()]]:
+    a, b = _bounded(zp), _bounded(zq)
     of_one, of_zero = _log_ratios(a, b)
     value = js_term(sigmoid(a), sigmoid(b), of_one) + js_term(sigmoid(-a), sigmoid(-b), of_zero)
     return value, ()
 
 
-def _js_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Array, Array]:
+def _sigmoid_js_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Array, Array]:
     """∂JS/∂zp = ½ p(1 − p)·(log(p/m) − log((1 − p)/(1 − m))): two terms of opposite sign."""
-    a, b = _finite(zp), _finite(zq)
+    a, b = _bounded(zp), _bounded(zq)
     of_one, of_zero = _log_ratios(a, b)
     (p_of_one, q_of_one), (p_of_zero, q_of_zero) = map(log_mixture_ratios, (of_one, of_zero))
     by_p, by_q = p_of_one - p_of_zero, q_of_one - q_of_zero
@@ -151,27 +152,27 @@ def _focal(
 ) -> tuple[Array, tuple[()]]:
     """Σ over the two outcomes of weight·share·(1 − p)^γ·(−log p)."""
     terms = _focal_terms(widen(z), widen(y), one, zero)
-    first, second = (weight * share * focal_of(cost, gamma) for share, weight, cost in terms)
+    first, second = (weight * share * focal(cost, gamma) for share, weight, cost in terms)
     return first + second, ()
 
 
 def _focal_partials(
-    axes: Axes, _: Any, z: Array, y: Array, gamma: Array, one: Array, zero: Array
+    axes: Axes, _: Any, z: Array, y: Array, gamma: Array, *weights: Array
 ) -> tuple[Array, ...]:
     # For one pass: value and partials share no array that would be written.
     z, y = widen(z), widen(y)
-    (y1, w1, c1), (y0, w0, c0) = _focal_terms(z, y, one, zero)
-    by_c1, by_gamma_1 = slope(focal_of, c1, gamma)
-    by_c0, by_gamma_0 = slope(focal_of, c0, gamma)
-    of_one, of_zero = focal_of(c1, gamma), focal_of(c0, gamma)
+    (y1, w1, c1), (y0, w0, c0) = _focal_terms(z, y, *weights)
+    by_c1, by_gamma_1 = slope(focal, c1, gamma)
+    by_c0, by_gamma_0 = slope(focal, c0, gamma)
+    of_one, of_zero = focal(c1, gamma), focal(c0, gamma)
     by_z = w0 * y0 * by_c0 * sigmoid(z) - w1 * y1 * by_c1 * sigmoid(-z)
     by_gamma = w1 * y1 * by_gamma_1 + w0 * y0 * by_gamma_0
     return by_z, w1 * of_one - w0 * of_zero, by_gamma, y1 * of_one, y0 * of_zero
 
 
 # ((), element_mask, logits, …) → one number per element.
-entropy = RowFunction(_entropy, _entropy_partials)
-cross_entropy = RowFunction(_cross_entropy, _cross_entropy_partials)
-kl = RowFunction(_kl, _kl_partials)
-js = RowFunction(_js, _js_partials)
-focal = RowFunction(_focal, _focal_partials)
+sigmoid_entropy_row = RowFunction(_sigmoid_entropy, _sigmoid_entropy_partials)
+sigmoid_cross_entropy_row = RowFunction(_sigmoid_cross_entropy, _sigmoid_cross_entropy_partials)
+sigmoid_kl_row = RowFunction(_sigmoid_kl, _sigmoid_kl_partials)
+sigmoid_js_row = RowFunction(_sigmoid_js, _sigmoid_js_partials)
+sigmoid_focal_row = RowFunction(_focal, _focal_partials)

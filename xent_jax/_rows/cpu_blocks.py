@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .._class_axes import Axes, across, is_sharded, local
+from .._math.sizes import is_one
 
 # Entries of all inputs in a block: with what a formula writes, a few MiB, as caches hold.
 _BLOCK = 1 << 18
@@ -37,7 +38,7 @@ def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array | None) -> Any:
     @jax.custom_batching.custom_vmap
     def run(*data: Array | None) -> Any:
         arrays = jax.tree.leaves(data)
-        along, shape = _longest(arrays, axes), _shape(arrays)
+        along, shape = _longest(arrays, axes), _common_shape(arrays)
         if along is None or _is_small(shape) or is_sharded(*arrays):
             return f(axes, *data)
         rows = max(_FEWEST, _BLOCK * shape[along] // sum(x.size for x in arrays))
@@ -64,18 +65,14 @@ def has_one_cpu_device() -> bool:
         return False
 
 
-def _shape(arrays: list[Array]) -> tuple[int, ...]:
+def _common_shape(arrays: list[Array]) -> tuple[int, ...]:
     """The longest of the inputs along each axis."""
     return tuple(map(_longest_of, zip(*(x.shape for x in arrays), strict=True)))
 
 
 def _longest_of(sizes: tuple[int, ...]) -> int:
     """The size that is not one; symbolic sizes cannot be compared."""
-    return next((n for n in sizes if not _is_one(n)), 1)
-
-
-def _is_one(size: int) -> bool:
-    return isinstance(size, int) and size == 1
+    return next((n for n in sizes if not is_one(n)), 1)
 
 
 def _is_small(shape: tuple[int, ...]) -> bool:
@@ -85,14 +82,14 @@ def _is_small(shape: tuple[int, ...]) -> bool:
 
 def _longest(arrays: list[Array], axes: Axes) -> int | None:
     """The longest axis of rows, if there is one with two rows at least."""
-    shape = _shape(arrays)
+    shape = _common_shape(arrays)
     rows = [a for a, n in enumerate(shape) if a not in axes and isinstance(n, int) and n > 1]
     return max(rows, key=shape.__getitem__, default=None)
 
 
 def _map(f: Callable[..., Any], axes: Axes, along: int, rows: int, data: Any) -> Any:
     """f on blocks of so many rows; the last one begins early enough to be as long as the others."""
-    total = _shape(jax.tree.leaves(data))[along]
+    total = _common_shape(jax.tree.leaves(data))[along]
     starts = [min(start, total - rows) for start in range(0, total, rows)]
 
     def block(start: Array) -> Any:

@@ -108,5 +108,5 @@ def _mutual_information_partials(axes: Axes, _: Any, p: Array) -> tuple[Array]:
 
 
 # (axes, row_mask, joint) → one number per joint distribution; the class axes are those of X and Y.
-conditional_entropy = RowFunction.of_wide(_conditional_entropy, _conditional_entropy_partials)
-mutual_information = RowFunction.of_wide(_mutual_information, _mutual_information_partials)
+conditional_entropy_row = RowFunction.of_wide(_conditional_entropy, _conditional_entropy_partials)
+mutual_information_row = RowFunction.of_wide(_mutual_information, _mutual_information_partials)

@@ -15,7 +15,7 @@ KINDS = ("k1", "k2", "k3")
 
 
 @cache
-def kl_estimate(kind: str) -> RowFunction:
+def kl_estimate_row(kind: str) -> RowFunction:
     """((), mask, log_p, log_q) → l, l²/2 or e^{−l} − 1 + l."""
 
     def formula(axes: Axes, log_p: Array, log_q: Array) -> tuple[Array, tuple[()]]:

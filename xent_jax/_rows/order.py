@@ -64,7 +64,7 @@ def _deformed_log(log_ratio: Array, power: Array, t: Array, close: Array) -> Arr
     return jnp.where(close, near, (power - 1.0) / _unless(close, t))
 
 
-def _spread(p: Array, weight: Array, x: Array, t: Array) -> Array:
+def _spread_term(p: Array, weight: Array, x: Array, t: Array) -> Array:
     """p·w·φ(tx)/t² ≥ 0 for w = e^{tx}: an outcome's share of the derivative by the order."""
     close = jnp.abs(t * x) <= 1.0
     near = p * weight * jnp.square(x) * phi_over_square(jnp.where(close, t * x, 0.0))
@@ -140,7 +140,7 @@ def _renyi_entropy_partials(
     weight = power / share
     close = jnp.abs(t) * jnp.maximum(u, g) <= 1.0
     by_p = g - log(m) - 1.0 - order * _deformed_log(g - u, weight, t, close)
-    return by_p, -_spread(p, weight, g - u, t)
+    return by_p, -_spread_term(p, weight, g - u, t)
 
 
 def _excess_term(p: Array, q: Array, log_ratio: Array, order: Array) -> Array:
@@ -264,7 +264,7 @@ def _renyi_divergence_partials(
     at_zero = jnp.where(order == 0.0, 1.0 - 1.0 / share, -jnp.inf)
     by_q = jnp.where(barred, at_zero, jnp.where(rest == 0.0, jnp.sign(q), by_q))
 
-    moving = _spread(rest, jnp.where(rest == 0.0, 0.0, weight), jnp.where(barred, 0.0, x), t)
+    moving = _spread_term(rest, jnp.where(rest == 0.0, 0.0, weight), jnp.where(barred, 0.0, x), t)
     by_order = jnp.where(barred, rest / jnp.square(_unless(~barred, t)), moving)
     return (
         jnp.where(infinite, jnp.inf, by_p),
@@ -274,6 +274,6 @@ def _renyi_divergence_partials(
 
 
 # (axes, row_mask, p, order) and (axes, row_mask, p, q, order); the order has one entry.
-tsallis_entropy = RowFunction.of_wide(_tsallis_entropy, _tsallis_entropy_partials)
-renyi_entropy = RowFunction.of_wide(_renyi_entropy, _renyi_entropy_partials)
-renyi_divergence = RowFunction.of_wide(_renyi_divergence, _renyi_divergence_partials)
+tsallis_entropy_row = RowFunction.of_wide(_tsallis_entropy, _tsallis_entropy_partials)
+renyi_entropy_row = RowFunction.of_wide(_renyi_entropy, _renyi_entropy_partials)
+renyi_divergence_row = RowFunction.of_wide(_renyi_divergence, _renyi_divergence_partials)

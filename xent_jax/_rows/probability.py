@@ -94,7 +94,7 @@ def _js_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
 
 
 # (axes, row_mask, p) or (axes, row_mask, p, q) → one number per row.
-entropy = RowFunction(_entropy, _entropy_partials)
-cross_entropy = RowFunction(_cross_entropy, _cross_entropy_partials)
-kl = RowFunction(_kl, _kl_partials)
-js = RowFunction(_js, _js_partials)
+entropy_row = RowFunction(_entropy, _entropy_partials)
+cross_entropy_row = RowFunction(_cross_entropy, _cross_entropy_partials)
+kl_row = RowFunction(_kl, _kl_partials)
+js_row = RowFunction(_js, _js_partials)

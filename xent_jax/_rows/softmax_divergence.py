@@ -29,7 +29,8 @@ from .._math.scalars import log1p_of, sigmoid, softplus
 from .._math.series import phi
 from .class_sums import class_sums
 from .row_function import RowFunction
-from .row_sums import Logits, RowSums, finite_logits, infinity, row_sums
+from .row_state import RowSums, finite_logits, infinity
+from .row_sums import Logits, row_sums
 
 
 class _Pair(NamedTuple):
@@ -123,7 +124,7 @@ def _phi_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     return relative_entropy_term(p, q, gap - pair.offset) + infinite
 
 
-def _excess_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+def _pair_excess_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     """q₀ − p."""
     p, q, gap = _classes(pair, zp, zq)
     return excess(p, q, gap - pair.offset)
@@ -141,17 +142,17 @@ class _KLResiduals(NamedTuple):
     mean_gap: Array  # E_p δ − δ*
 
 
-def _kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _KLResiduals]:
+def _softmax_kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _KLResiduals]:
     pair = _pair(axes, zp, zq)
-    terms = (_phi_term, _excess_term, _gap_term)
+    terms = (_phi_term, _pair_excess_term, _gap_term)
     total, excess_sum, mean_gap = class_sums(axes, terms, pair, zp, zq)
     shift = _log1p_of_rounding(excess_sum)
     return _kl_of_sums(total, shift), _KLResiduals(pair, shift, mean_gap)
 
 
-def _kl_value(axes: Axes, zp: Array, zq: Array) -> Array:
+def _softmax_kl_value(axes: Axes, zp: Array, zq: Array) -> Array:
     pair = _pair_alone(axes, zp, zq)
-    total, excess_sum = class_sums(axes, (_phi_term, _excess_term), pair, zp, zq)
+    total, excess_sum = class_sums(axes, (_phi_term, _pair_excess_term), pair, zp, zq)
     return _kl_of_sums(total, _log1p_of_rounding(excess_sum))
 
 
@@ -165,7 +166,9 @@ def _log1p_of_rounding(x: Array) -> Array:
     return jax.lax.stop_gradient(log1p(x))
 
 
-def _kl_partials(axes: Axes, residuals: _KLResiduals, zp: Array, zq: Array) -> tuple[Array, Array]:
+def _softmax_kl_partials(
+    axes: Axes, residuals: _KLResiduals, zp: Array, zq: Array
+) -> tuple[Array, Array]:
     """∂D/∂zp = p·(δ − E_p δ),  ∂D/∂zq = q − p."""
     pair, shift, mean_gap = residuals
     p, q, gap = _classes(pair, zp, zq)
@@ -174,7 +177,7 @@ def _kl_partials(axes: Axes, residuals: _KLResiduals, zp: Array, zq: Array) -> t
 
 
 # (axes, row_mask, zp, zq) → D(softmax zp ‖ softmax zq).
-kl = RowFunction(_kl, _kl_partials, _kl_value)
+softmax_kl_row = RowFunction(_softmax_kl, _softmax_kl_partials, _softmax_kl_value)
 
 
 def _js_term(pair: _Pair, zp: Array, zq: Array) -> Array:
@@ -200,23 +203,25 @@ class _JSResiduals(NamedTuple):
     mean_q: Array
 
 
-def _js(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _JSResiduals]:
+def _softmax_js(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _JSResiduals]:
     pair = _pair(axes, zp, zq)
-    terms = (_js_term, _excess_term, _mixture_term_p, _mixture_term_q)
+    terms = (_js_term, _pair_excess_term, _mixture_term_p, _mixture_term_q)
     total, excess_sum, mean_p, mean_q = class_sums(axes, terms, pair, zp, zq)
     return _js_of_sums(total, excess_sum), _JSResiduals(pair, mean_p, mean_q)
 
 
-def _js_value(axes: Axes, zp: Array, zq: Array) -> Array:
+def _softmax_js_value(axes: Axes, zp: Array, zq: Array) -> Array:
     pair = _pair_alone(axes, zp, zq)
-    return _js_of_sums(*class_sums(axes, (_js_term, _excess_term), pair, zp, zq))
+    return _js_of_sums(*class_sums(axes, (_js_term, _pair_excess_term), pair, zp, zq))
 
 
 def _js_of_sums(total: Array, excess_sum: Array) -> Array:
     return jnp.maximum(total - jnp.square(excess_sum) / 8, 0.0)
 
 
-def _js_partials(axes: Axes, residuals: _JSResiduals, zp: Array, zq: Array) -> tuple[Array, Array]:
+def _softmax_js_partials(
+    axes: Axes, residuals: _JSResiduals, zp: Array, zq: Array
+) -> tuple[Array, Array]:
     """∂JS/∂zp = ½ p·(ρ − E_p ρ) with ρ = log(p/m); the same for q with the sides exchanged."""
     pair, mean_p, mean_q = residuals
     p, q, gap = _classes(pair, zp, zq)
@@ -226,7 +231,7 @@ def _js_partials(axes: Axes, residuals: _JSResiduals, zp: Array, zq: Array) -> t
 
 
 # (axes, row_mask, zp, zq) → the Jensen–Shannon divergence of two softmaxes.
-js = RowFunction(_js, _js_partials, _js_value)
+softmax_js_row = RowFunction(_softmax_js, _softmax_js_partials, _softmax_js_value)
 
 
 def _mixture_ratio_change(gap: Array, top: Array, offset: Array) -> Array:

@@ -15,7 +15,8 @@ from .._math.costs import slope
 from .._math.dtypes import largest, widen
 from .._math.elementary import log1p
 from .row_function import RowFunction
-from .row_sums import Logits, finite_logits, infinity, row_sums
+from .row_state import finite_logits, infinity
+from .row_sums import Logits, row_sums
 from .softmax_statistics import exact_weight, pull_to_labels, weighed
 
 

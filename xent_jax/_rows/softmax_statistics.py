@@ -23,9 +23,8 @@ from .._math.dtypes import widen
 from .._math.elementary import exp, expm1, log1p
 from .._math.exact import exact_difference
 from .row_function import RowFunction
-from .row_sums import Logits, RowSums, finite_logits, infinity, row_sums
-
-LABELLED = ("under_labels", "under_share")
+from .row_state import RowSums, finite_logits, infinity
+from .row_sums import Logits, row_sums
 
 
 class _Residuals(NamedTuple):
@@ -45,17 +44,14 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
     every = (*names, *constant)
 
     def formula(axes: Axes, z: Array, labels: Array, weights: Array, share: Array) -> Any:
-        of = {"under_labels": lambda: weighed(labels, weights), "under_share": lambda: widen(share)}
-        targets = tuple(of[name]() for name in LABELLED if name in every)
-        at_label = "at_label" in every
-        row = Logits(z, targets, id=labels if at_label else None)
+        targets = _targets(every, labels, weights, share)
+        row = Logits(z, tuple(targets.values()), id=labels if "at_label" in every else None)
         (sums,) = row_sums(axes, row, spread="entropy" in every, index="argmax" in every)
         log_total = log1p(sums.rest)
         values = {"argmax": sums.index, "logsumexp": _unclipped(sums.maximum + log_total)}
         if sums.spread is not None:
             values["entropy"] = log_total + sums.spread / sums.total
-        present = [name for name in LABELLED if name in every]
-        for name, cost, mass in zip(present, sums.costs, sums.masses, strict=True):
+        for name, cost, mass in zip(targets, sums.costs, sums.masses, strict=True):
             values[name] = cost + mass * log_total
         excess = None
         if sums.at_id is not None:
@@ -71,23 +67,28 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
         p = exact_weight(z, sums.maximum) / sums.total
         u = sums.maximum - finite_logits(z)
         cost = u + log1p(sums.rest)
-        present = [name for name in LABELLED if name in names]
         found: dict[str, tuple[Array | None, ...]] = {"logsumexp": (p,)}
         if sums.spread is not None:
             # log p + H = E_p u − u has lost its common part, the log of T.
             found["entropy"] = (p * (u - sums.spread / sums.total),)
         if at_label is not None:
             found["at_label"] = (jnp.where(is_class(labels, z, axes), at_label, p),)
-        if "under_labels" in names:
-            i, y = present.index("under_labels"), weighed(labels, weights)
-            by_logits = pull_to_labels(sums, i, u, p, y)
-            found["under_labels"] = (by_logits, widen(weights) * cost, widen(labels) * cost)
-        if "under_share" in names:
-            i, y = present.index("under_share"), widen(share)
-            found["under_share"] = (pull_to_labels(sums, i, u, p, y), None, None, cost)
+        for i, (name, y) in enumerate(_targets(names, labels, weights, share).items()):
+            of_share = (None, None, cost)
+            if name == "under_labels":
+                of_share = (widen(weights) * cost, widen(labels) * cost)
+            found[name] = (pull_to_labels(sums, i, u, p, y), *of_share)
         return tuple(found[name] for name in names if name != "argmax")
 
     return RowFunction(formula, partials)
+
+
+def _targets(
+    names: tuple[str, ...], labels: Array, weights: Array, share: Array
+) -> dict[str, Array]:
+    """What the costs are weighed by, for each sum of them that is asked for."""
+    of = {"under_labels": lambda: weighed(labels, weights), "under_share": lambda: widen(share)}
+    return {name: target() for name, target in of.items() if name in names}
 
 
 def weighed(labels: Array, weights: Array) -> Array:
