@@ -70,11 +70,11 @@ def test_ids_out_of_range_are_not_counted():
     counts = class_frequencies(IDS, 5)
     assert counts.dtype == jnp.int32
     np.testing.assert_array_equal(counts, [2, 0, 1, 3, 1])
-    weighted = class_frequencies(IDS, 5, WEIGHTS)
+    weighted = class_frequencies(IDS, 5, weights=WEIGHTS)
     assert weighted.dtype == jnp.float32
     np.testing.assert_allclose(weighted, [WEIGHTS[k == IDS].sum() for k in range(5)], 1e-6)
     nan_at_padding = np.where((IDS < 0) | (IDS >= 5), NAN, WEIGHTS)
-    np.testing.assert_array_equal(class_frequencies(IDS, 5, nan_at_padding), weighted)
+    np.testing.assert_array_equal(class_frequencies(IDS, 5, weights=nan_at_padding), weighted)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.uint32, np.int32])
@@ -87,14 +87,14 @@ def test_no_examples_and_one():
     np.testing.assert_array_equal(class_frequencies(np.zeros(0, int), 3), [0, 0, 0])
     np.testing.assert_array_equal(class_frequencies(np.zeros((0, 3)), 3), [0, 0, 0])
     np.testing.assert_array_equal(class_frequencies(2, 3), [0, 0, 1])
-    np.testing.assert_array_equal(class_frequencies(2, 3, 0.5), [0, 0, 0.5])
+    np.testing.assert_array_equal(class_frequencies(2, 3, weights=0.5), [0, 0, 0.5])
 
 
 def test_distributions_add_up():
     labels = np.random.default_rng(1).dirichlet(np.ones(5), IDS.shape).astype(np.float32)
     np.testing.assert_allclose(class_frequencies(labels, 5), labels.sum((0, 1)), 1e-6)
     expected = np.einsum("ij,ijk->k", WEIGHTS, labels)
-    np.testing.assert_allclose(class_frequencies(labels, 5, WEIGHTS), expected, 1e-6)
+    np.testing.assert_allclose(class_frequencies(labels, 5, weights=WEIGHTS), expected, 1e-6)
     one_hot = np.eye(5, dtype=np.float16)[IDS % 5]
     ids = class_frequencies(IDS % 5, 5)
     np.testing.assert_array_equal(class_frequencies(one_hot, 5), ids.astype(jnp.float32))
@@ -110,23 +110,26 @@ def test_small_weights_after_a_large_one_are_not_lost():
     weights = np.ones(2**12, np.float32)
     weights[0] = 2**24
     total = weights.sum(dtype=np.float64)
-    found = class_frequencies(np.zeros(2**12, int), 3, weights)
+    found = class_frequencies(np.zeros(2**12, int), 3, weights=weights)
     np.testing.assert_allclose(found, [total, 0, 0], 1e-5)
 
 
 def test_frequencies_differentiate_in_both_modes():
     labels = np.random.default_rng(1).dirichlet(np.ones(5), IDS.shape).astype(np.float32)
-    of_ids = functools.partial(class_frequencies, IDS, 5)
+
+    def of_ids(weights):
+        return class_frequencies(IDS, 5, weights=weights)
+
     expected = np.moveaxis(IDS[..., None] == np.arange(5), -1, 0)
     for jacobian in jax.jacfwd, jax.jacrev:
         np.testing.assert_array_equal(jacobian(of_ids)(WEIGHTS), expected)
-        by_labels = jacobian(lambda p: class_frequencies(p, 5, WEIGHTS))(labels)
+        by_labels = jacobian(lambda p: class_frequencies(p, 5, weights=WEIGHTS))(labels)
         np.testing.assert_allclose(np.einsum("kijk->kij", by_labels), np.stack([WEIGHTS] * 5))
 
 
 def test_frequencies_of_a_batch():
-    many = jax.vmap(lambda ids, w: class_frequencies(ids, 5, w))(IDS, WEIGHTS)
-    alone = [class_frequencies(ids, 5, w) for ids, w in zip(IDS, WEIGHTS)]
+    many = jax.vmap(lambda ids, w: class_frequencies(ids, 5, weights=w))(IDS, WEIGHTS)
+    alone = [class_frequencies(ids, 5, weights=w) for ids, w in zip(IDS, WEIGHTS)]
     np.testing.assert_allclose(many, np.stack(alone), 1e-6)
 
 
@@ -134,14 +137,14 @@ def test_frequencies_of_a_batch():
 @pytest.mark.parametrize("weights", [None, np.float32(np.arange(64))], ids=["counts", "weights"])
 def test_frequencies_of_split_labels(kind, weights):
     ids = np.random.default_rng(2).integers(-1, 6, 64).astype(np.int32)
-    expected = class_frequencies(ids, 5, weights)
+    expected = class_frequencies(ids, 5, weights=weights)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,))
     with jax.set_mesh(mesh):
         placed = jax.device_put((ids, weights), NamedSharding(mesh, P("data")))
-        split = jax.jit(lambda ids, w: class_frequencies(ids, 5, w))(*placed)
+        split = jax.jit(lambda ids, w: class_frequencies(ids, 5, weights=w))(*placed)
         np.testing.assert_array_equal(split, expected)
         assert split.dtype == expected.dtype
-        np.testing.assert_array_equal(class_frequencies(placed[0], 5, placed[1]), expected)
+        np.testing.assert_array_equal(class_frequencies(placed[0], 5, weights=placed[1]), expected)
         soft = jax.device_put(np.eye(5, dtype=np.float32)[ids % 5], NamedSharding(mesh, P("data")))
         np.testing.assert_array_equal(class_frequencies(soft, 5), soft.sum(0))
 
@@ -256,18 +259,22 @@ def test_balanced_weights_of_scikit_learn():
 def test_tau():
     counts = np.float32([6, 2, 0])
     whole = logit_adjustment(counts)
-    np.testing.assert_allclose(logit_adjustment(counts, 0.5)[:2], whole[:2] / 2, 1e-6)
-    np.testing.assert_array_equal(logit_adjustment(counts, 0), [0, 0, 0])
-    np.testing.assert_array_equal(logit_adjustment(counts, -1), -whole)
-    assert np.isnan(logit_adjustment(counts, NAN)).all()
-    many = jax.jit(jax.vmap(logit_adjustment, (None, 0)))(counts, jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(logit_adjustment(counts, tau=0.5)[:2], whole[:2] / 2, 1e-6)
+    np.testing.assert_array_equal(logit_adjustment(counts, tau=0), [0, 0, 0])
+    np.testing.assert_array_equal(logit_adjustment(counts, tau=-1), -whole)
+    assert np.isnan(logit_adjustment(counts, tau=NAN)).all()
+
+    def of_tau(tau):
+        return logit_adjustment(counts, tau=tau)
+
+    many = jax.jit(jax.vmap(of_tau))(jnp.array([0.0, 1.0]))
     np.testing.assert_array_equal(many, [[0, 0, 0], whole])
     for jacobian in jax.jacfwd, jax.jacrev:
         for tau in 0.0, 1.0:
-            slopes = jacobian(logit_adjustment, argnums=1)(counts, tau)
+            slopes = jacobian(of_tau)(tau)
             np.testing.assert_array_equal(slopes, [*whole[:2], 0])
     with jax.enable_x64(True):
-        assert logit_adjustment(counts, 1.0).dtype == jnp.float32
+        assert logit_adjustment(counts, tau=1.0).dtype == jnp.float32
 
 
 def test_the_adjusted_loss_is_the_balanced_one():
@@ -299,7 +306,7 @@ def test_the_adjusted_loss_is_the_balanced_one():
             "(..., 4), got shape (2, 3); class ids must have an integer dtype.",
         ),
         (
-            lambda: class_frequencies(IDS, 5, WEIGHTS[0]),
+            lambda: class_frequencies(IDS, 5, weights=WEIGHTS[0]),
             ValueError,
             "class_frequencies: weights must hold one number per label, (3, 4) for these labels, "
             "got (4,); broadcast it with jnp.broadcast_to.",
@@ -321,7 +328,7 @@ def test_the_adjusted_loss_is_the_balanced_one():
             "a distribution needs at least one.",
         ),
         (
-            lambda: logit_adjustment([1, 2], [1.0, 2.0]),
+            lambda: logit_adjustment([1, 2], tau=[1.0, 2.0]),
             ValueError,
             "logit_adjustment: tau must be one number, got shape (2,); use jax.vmap for several.",
         ),

@@ -1,4 +1,41 @@
-"""Entropy, cross entropy, KL and Jensen–Shannon divergence for JAX, exact in every regime."""
+"""Entropy, cross entropy, KL and Jensen–Shannon divergence for JAX, exact in every regime.
+
+Pure functions, compiled already, one number per example:
+
+                          entropy           cross entropy           KL and Jensen–Shannon divergence
+    probabilities         entropy           cross_entropy           kl_divergence, js_divergence
+    logits, one of K      softmax_entropy   softmax_cross_entropy   softmax_kl_divergence, …
+    logits, independent   sigmoid_entropy   sigmoid_cross_entropy   sigmoid_kl_divergence, …
+    features @ weights    linear_softmax_entropy, …                 linear_softmax_kl_divergence, …
+
+and losses (focal, poly-1, generalised, any of a token), information measures, and what imbalanced
+classes need. What all of them have in common:
+
+- Data are positional, options are keywords. (p, q) is D(p‖q), p the truth; (logits, labels) in that
+  order. Log-probabilities are logits.
+- Results are never reduced behind your back: one number per example, in nats; `base=2` gives bits.
+  The linear row, which must not form all logits, offers `reduction=`.
+- The classes are on `axis`, the last one by default. `where` is a mask of classes, broadcast
+  against the data, or (K,) in the linear row; to leave out examples, weigh the results, or give
+  labels of `ignore_index`.
+- Labels of an integer dtype are class ids, those of a floating dtype distributions. An id outside
+  [0, K) that is not ignored gives NaN for its example: it never wraps and never clips.
+- float16, bfloat16 and narrower are computed and returned in float32, float64 in float64. Gradients
+  have the dtype of the input.
+- 0·log 0 = 0, p > 0 where q = 0 is +inf, and p = q exactly 0, with gradients that are never NaN. A
+  logit of −inf is a class of probability 0. Bad shapes raise when traced. A bad value gives NaN for
+  its example, and inside `value_checks()` a message under `jax.experimental.checkify`.
+- Every option that is a number of the loss (smoothing, γ, temperature, …) may be traced, and a
+  parameter of a loss is differentiated. Every function works under jit, vmap, grad, jvp, hessian,
+  scan, checkpoint, shard_map, explicit and automatic meshes, and jax.export.
+- Products of the linear row follow `precision`: off the CPU JAX's default rounds float32 factors to
+  TF32 or bfloat16.
+
+    >>> import jax.numpy as jnp, xent_jax
+    >>> p, q = jnp.array([0.6, 0.2, 0.2]), jnp.array([0.5, 0.3, 0.2])
+    >>> print(f"{xent_jax.kl_divergence(p, q):.6f} nats")
+    0.028300 nats
+"""
 
 from ._checks import value_checks as value_checks
 from ._statistics import SoftmaxStatistics as SoftmaxStatistics

@@ -21,7 +21,10 @@ from ._math.dtypes import widen
 
 @compiled()
 def class_frequencies(
-    labels: ArrayLike, num_classes: int, weights: ArrayLike | None = None
+    labels: ArrayLike,
+    num_classes: int,
+    *,
+    weights: ArrayLike | None = None,
 ) -> Array:
     """How often each class occurs, n_k = Σ_i w_i [labels_i = k].
 
@@ -30,8 +33,8 @@ def class_frequencies(
     Args:
         labels: class ids, an integer array of any shape; or distributions (..., K), floating.
         num_classes: K.
-        weights: one number per example, 1 by default: the shape of the ids, or of the
-            distributions without their class axis.
+        weights: one weight per example, 1 by default; 0 leaves it out.
+            The shape of the ids, or of the distributions without their class axis.
 
     Returns:
         (K,) int32 for ids without weights, exact; otherwise float32 (float64 for float64 input).
@@ -56,7 +59,7 @@ def class_frequencies(
 
 
 @compiled()
-def logit_adjustment(counts: ArrayLike, tau: ArrayLike = 1.0) -> Array:
+def logit_adjustment(counts: ArrayLike, *, tau: ArrayLike = 1.0) -> Array:
     """What to add to the logits in training so that rare classes count, τ log π_k, π = n / Σ n.
 
     A classifier trained on `logits + logit_adjustment(counts)` predicts with its bare `logits`, for
@@ -122,7 +125,7 @@ def balanced_class_weights(counts: ArrayLike) -> Array:
 
 
 @compiled()
-def effective_number_weights(counts: ArrayLike, beta: ArrayLike) -> Array:
+def effective_number_weights(counts: ArrayLike, *, beta: ArrayLike) -> Array:
     """Class weights by the effective number of examples, (1 − β) / (1 − β^n_k) up to a factor.
 
     The factor makes them add to K₊, the number of classes that occur. β = 0 gives every class the

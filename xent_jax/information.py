@@ -39,8 +39,8 @@ def perplexity(
     Args:
         p: (..., K) true probabilities.
         q: the same shape, the probabilities of the model; None for those of p itself.
-        axis: the class axis, an int or a tuple of ints (then one distribution over those axes).
-        where: boolean, broadcast against p and q; False means that the outcome does not exist.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         keepdims: keep the class axes, with size one.
 
     Returns:
@@ -96,9 +96,9 @@ def conditional_entropy(
         joint: (..., X, Y) joint probabilities, not normalised here: for a table of counts pass
             `table / table.sum()`.
         axis: the axis of X, which is known, and that of Y.
-        where: boolean, broadcast against joint; False means that the outcome does not exist.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
-        keepdims: keep both axes, with size one.
+        keepdims: keep the class axes, with size one.
 
     Returns:
         One number per example: the shape of joint without both axes, float32 (float64 for float64
@@ -143,9 +143,9 @@ def mutual_information(
         joint: (..., X, Y) joint probabilities, not normalised here: for a table of counts pass
             `table / table.sum()`.
         axis: the axis of X and that of Y; their order does not matter.
-        where: boolean, broadcast against joint; False means that the outcome does not exist.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
-        keepdims: keep both axes, with size one.
+        keepdims: keep the class axes, with size one.
 
     Returns:
         One number per example: the shape of joint without both axes, float32 (float64 for float64
@@ -196,7 +196,7 @@ def kl_estimate(
         log_p: any shape, the log-probability of each sample under p, which it was drawn from.
         log_q: the same shape, its log-probability under q.
         kind: "k1", "k2" or "k3".
-        where: boolean, broadcast against log_p; False gives 0, with gradient 0.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
 
     Returns:
         One number per sample: the same shape, float32 (float64 for float64 input), in nats.

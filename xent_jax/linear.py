@@ -28,11 +28,11 @@ def linear_softmax_cross_entropy(
     weights: ArrayLike | None = None,
     reduction: Literal["sum", "mean"] | None = None,
     normalizer: ArrayLike | None = None,
+    ignore_index: int | None = None,
     label_smoothing: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     focal_gamma: ArrayLike | None = None,
     z_loss: ArrayLike | None = None,
-    ignore_index: int | None = None,
     return_statistics: bool = False,
     logits_fn: Callable[[Array], Array] | None = None,
     softcap: ArrayLike | None = None,
@@ -57,38 +57,39 @@ def linear_softmax_cross_entropy(
         label_probs: (..., k), the probability of each of k classes per token (a top-k teacher);
             a class that is not named counts 0, and so does one that `where` masks.
         b: (K,), added to the logits; or one number.
-        where: boolean (K,); False means that the class does not exist (a padded vocabulary).
-        weights: (...), multiplies the loss of each token; 0 skips one.
-        reduction: None for one loss per token, "sum" for Σ w·l, "mean" for Σ w·l / Σ w, 0 if Σ w
-            is 0; a token that `ignore_index` leaves out has weight 0.
-        normalizer: with "mean", what to divide by instead of Σ w: the count over all devices, or
-            over all the micro-batches of a step.
-        label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/K, K the number of classes
-            that `where` keeps.
-        class_weights: (K,), the weight w_j of each class: smoothed labels y become w·y, and for
-            class ids "mean" divides by Σ weights·w_y.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+            Of shape (K,), for instance of a padded vocabulary.
+        weights: one weight per example, 1 by default; 0 leaves it out.
+            (...), multiplies the loss of each token.
+        reduction: None for one number per token, "sum" for Σ w·l, "mean" for Σ w·l / Σ w.
+            A token that `ignore_index` leaves out has weight 0; 0 if Σ w is 0.
+        normalizer: with "mean", what to divide by instead of Σ w.
+            The count over all devices, or over all the micro-batches of a step.
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+            Of several ids per token it leaves out that one, such as the padding of fewer than k.
+        label_smoothing: α in [0, 1]: labels become (1 − α)·labels + α/K of K classes.
+            K counts those that `where` keeps.
+        class_weights: (K,), the weight w_j of each class: smoothed labels y become w·y.
+            For class ids "mean" divides by Σ weights·w_y.
         focal_gamma: γ ≥ 0 of the focal loss (1 − p)^γ·(−log p), as in `softmax_focal_loss`.
-        z_loss: adds z_loss·(log Σ e^z)² to the loss of each token (in nats, before `base`),
-            whatever the class weights.
-        ignore_index: the id of tokens to leave out: loss 0 and gradient 0; of several ids per
-            token it leaves out that one, such as the padding of fewer than k.
-        return_statistics: give (loss, `SoftmaxStatistics`), from the same pass and not
-            differentiated; 0 and not correct for tokens of weight 0. With `label_probs` they have
-            no log_prob.
-        logits_fn: any differentiable elementwise map of the logits; it may close over traced
-            values, which are differentiated. Any other is one of the logits of a token, and with
-            `axis_name` of those of a shard.
+        z_loss: adds z_loss·(log Σ e^z)² to each loss, in nats, before `base`.
+            Class weights do not weigh it.
+        return_statistics: give (loss, `SoftmaxStatistics`), from the same pass, not differentiated.
+            0 and not correct for tokens of weight 0. With `label_probs` they have no log_prob.
+        logits_fn: any differentiable map of the logits of a token, elementwise or not.
+            It may close over traced values, which are differentiated. With `axis_name` one that is
+            not elementwise sees the logits of a shard.
         softcap: logits become softcap·tanh(logits / softcap), before `logits_fn`.
         temperature: logits are divided by it, after `softcap` and `logits_fn`.
         base: unit of the result, None for nats, 2 for bits.
-        chunk_size: tokens per chunk that a device holds; None chooses from the shapes: on a CPU so
-            that the logits of a chunk take 64 MiB, or a quarter of what the gradient of w takes if
-            that is more; elsewhere 4096 to 8192, fewer where there are more than 150,000 classes.
-        precision: of all products, a `jax.lax.PrecisionLike`; off the CPU the default rounds
-            float32 factors to TF32 or bfloat16.
-        axis_name: inside `jax.shard_map`, the mesh axis over which the classes (w, b, where) are
-            split; labels stay global ids. One vector of tokens per sum goes over that axis, and
-            the gradient by x.
+        chunk_size: tokens per chunk that a device holds; None chooses from the shapes.
+            On a CPU so that the logits of a chunk take 64 MiB, or a quarter of what the gradient of
+            w takes if that is more; elsewhere 4096 to 8192, fewer where there are more than 150,000
+            classes.
+        precision: of the products, a `jax.lax.PrecisionLike`: off the CPU the default rounds.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
+            w, b and `where` are those of a shard; labels stay global ids. One vector of tokens per
+            sum goes over that axis, and the gradient by x.
 
     Returns:
         (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless
@@ -150,9 +151,19 @@ def linear_softmax_entropy(
         x: (..., D), one vector of features per token.
         w: (D, K).
         b: (K,), added to the logits; or one number.
-        where: boolean (K,); False means that the class does not exist.
-        weights, reduction, normalizer, return_statistics, logits_fn, softcap, temperature, base,
-            chunk_size, precision, axis_name: as in `linear_softmax_cross_entropy`.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+            Of shape (K,).
+        weights: one weight per example, 1 by default; 0 leaves it out.
+        reduction: None for one number per token, "sum" for Σ w·l, "mean" for Σ w·l / Σ w.
+        normalizer: with "mean", what to divide by instead of Σ w.
+        return_statistics: give (loss, `SoftmaxStatistics`), from the same pass, not differentiated.
+        logits_fn: any differentiable map of the logits of a token, elementwise or not.
+        softcap: logits become softcap·tanh(logits / softcap), before `logits_fn`.
+        temperature: logits are divided by it, after `softcap` and `logits_fn`.
+        base: unit of the result, None for nats, 2 for bits.
+        chunk_size: tokens per chunk that a device holds; None chooses from the shapes.
+        precision: of the products, a `jax.lax.PrecisionLike`: off the CPU the default rounds.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless

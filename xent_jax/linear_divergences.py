@@ -39,20 +39,29 @@ def linear_softmax_kl_divergence(
 ) -> Array:
     """D(p‖q) between softmax(xp @ wp + bp), the truth, and softmax(xq @ wq + bq).
 
-    Both heads are streamed together; Σ p_j·φ(log(p_j/q_j)) as in `softmax_kl_divergence`.
-    Differentiable in both heads: for distillation the teacher's side is simply not differentiated,
-    and costs nothing then.
+    Both heads are streamed together; Σ p_j·φ(log(p_j/q_j)) as in `softmax_kl_divergence`. What
+    shapes logits shapes those of both. Differentiable in both heads: for distillation the teacher's
+    side is simply not differentiated, and costs nothing then.
 
     Args:
         xp: (..., Dp), features of the truth (the teacher).
         wp: (Dp, K).
         xq: (..., Dq), features of the model (the student), of the same tokens.
         wq: (Dq, K).
-        bp, bq: (K,), added to the logits; or one number.
-        where: boolean (K,); False means that the class does not exist.
-        logits_fn, softcap, temperature: applied to the logits of both heads.
-        weights, reduction, normalizer, base, chunk_size, precision, axis_name: as in
-            `linear_softmax_cross_entropy`.
+        bp: (K,), added to the logits; or one number.
+        bq: (K,), added to the logits; or one number.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+            Of shape (K,).
+        weights: one weight per example, 1 by default; 0 leaves it out.
+        reduction: None for one number per token, "sum" for Σ w·l, "mean" for Σ w·l / Σ w.
+        normalizer: with "mean", what to divide by instead of Σ w.
+        logits_fn: any differentiable map of the logits of a token, elementwise or not.
+        softcap: logits become softcap·tanh(logits / softcap), before `logits_fn`.
+        temperature: logits are divided by it, after `softcap` and `logits_fn`.
+        base: unit of the result, None for nats, 2 for bits.
+        chunk_size: tokens per chunk that a device holds; None chooses from the shapes.
+        precision: of the products, a `jax.lax.PrecisionLike`: off the CPU the default rounds.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless
@@ -101,18 +110,28 @@ def linear_softmax_js_divergence(
     """Jensen–Shannon divergence between softmax(xp @ wp + bp) and softmax(xq @ wq + bq).
 
     Σ_j m_j·(h_j tanh h_j − log cosh h_j) with m = (p + q)/2 and h = ½ log(p/q), as in
-    `softmax_js_divergence`, chunk after chunk, both heads streamed together.
+    `softmax_js_divergence`, chunk after chunk, both heads streamed together. What shapes logits
+    shapes those of both.
 
     Args:
         xp: (..., Dp), features on one side.
         wp: (Dp, K).
         xq: (..., Dq), features on the other side, of the same tokens.
         wq: (Dq, K).
-        bp, bq: (K,), added to the logits; or one number.
-        where: boolean (K,); False means that the class does not exist.
-        logits_fn, softcap, temperature: applied to the logits of both heads.
-        weights, reduction, normalizer, base, chunk_size, precision, axis_name: as in
-            `linear_softmax_cross_entropy`.
+        bp: (K,), added to the logits; or one number.
+        bq: (K,), added to the logits; or one number.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+            Of shape (K,).
+        weights: one weight per example, 1 by default; 0 leaves it out.
+        reduction: None for one number per token, "sum" for Σ w·l, "mean" for Σ w·l / Σ w.
+        normalizer: with "mean", what to divide by instead of Σ w.
+        logits_fn: any differentiable map of the logits of a token, elementwise or not.
+        softcap: logits become softcap·tanh(logits / softcap), before `logits_fn`.
+        temperature: logits are divided by it, after `softcap` and `logits_fn`.
+        base: unit of the result, None for nats, 2 for bits.
+        chunk_size: tokens per chunk that a device holds; None chooses from the shapes.
+        precision: of the products, a `jax.lax.PrecisionLike`: off the CPU the default rounds.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless

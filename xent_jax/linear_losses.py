@@ -56,11 +56,21 @@ def linear_softmax_loss(
             they share a value: advantages (B, 1), old log-probabilities (B, T). A number is the
             same for all tokens.
         b: (K,), added to the logits; or one number.
-        where: boolean (K,); False means that the class does not exist.
-        ignore_index: the id of tokens to leave out: loss 0 and gradient 0.
-        weights, reduction, normalizer, return_statistics, logits_fn, softcap, temperature, base,
-            chunk_size, precision, axis_name: as in `linear_softmax_cross_entropy`; `base` divides
-            the whole by its logarithm.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+            Of shape (K,).
+        weights: one weight per example, 1 by default; 0 leaves it out.
+        reduction: None for one number per token, "sum" for Σ w·l, "mean" for Σ w·l / Σ w.
+        normalizer: with "mean", what to divide by instead of Σ w.
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+        return_statistics: give (loss, `SoftmaxStatistics`), from the same pass, not differentiated.
+        logits_fn: any differentiable map of the logits of a token, elementwise or not.
+        softcap: logits become softcap·tanh(logits / softcap), before `logits_fn`.
+        temperature: logits are divided by it, after `softcap` and `logits_fn`.
+        base: unit of the result, None for nats, 2 for bits.
+            Divides the whole by its logarithm.
+        chunk_size: tokens per chunk that a device holds; None chooses from the shapes.
+        precision: of the products, a `jax.lax.PrecisionLike`: off the CPU the default rounds.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless
@@ -108,8 +118,8 @@ def linear_sigmoid_cross_entropy(
     weights: ArrayLike | None = None,
     reduction: Literal["sum", "mean"] | None = None,
     normalizer: ArrayLike | None = None,
-    pos_weight: ArrayLike | None = None,
     ignore_index: int | None = None,
+    pos_weight: ArrayLike | None = None,
     logits_fn: Callable[[Array], Array] | None = None,
     softcap: ArrayLike | None = None,
     temperature: ArrayLike | None = None,
@@ -133,11 +143,22 @@ def linear_sigmoid_cross_entropy(
             With `axis_name` it gives those of all shards.
         data: arrays, or trees of them, for that function, that have the axes of the tokens first.
         b: (K,), added to the logits; or one number.
-        where: boolean (K,); False means that the class does not exist: it adds nothing.
-        pos_weight: (K,), π_j, the weight of label 1, or one number.
-        ignore_index: an id to leave out, such as the padding of fewer than k.
-        weights, reduction, normalizer, logits_fn, softcap, temperature, base, chunk_size,
-            precision, axis_name: as in `linear_softmax_cross_entropy`.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+            Of shape (K,).
+        weights: one weight per example, 1 by default; 0 leaves it out.
+        reduction: None for one number per token, "sum" for Σ w·l, "mean" for Σ w·l / Σ w.
+            The loss of a token is the sum over its classes.
+        normalizer: with "mean", what to divide by instead of Σ w.
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+            Of several ids per token it leaves out that one, such as the padding of fewer than k.
+        pos_weight: π ≥ 0, the weight of label 1: one number, or one per class.
+        logits_fn: any differentiable map of the logits of a token, elementwise or not.
+        softcap: logits become softcap·tanh(logits / softcap), before `logits_fn`.
+        temperature: logits are divided by it, after `softcap` and `logits_fn`.
+        base: unit of the result, None for nats, 2 for bits.
+        chunk_size: tokens per chunk that a device holds; None chooses from the shapes.
+        precision: of the products, a `jax.lax.PrecisionLike`: off the CPU the default rounds.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         (...), or a scalar with `reduction`; float32 (float64 for float64 input), in nats unless

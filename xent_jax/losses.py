@@ -22,12 +22,12 @@ def softmax_focal_loss(
     gamma: ArrayLike = 2.0,
     axis: int | tuple[int, ...] = -1,
     where: ArrayLike | None = None,
-    base: float | None = None,
-    keepdims: bool = False,
-    axis_name: str | tuple[str, ...] | None = None,
     ignore_index: int | None = None,
     label_smoothing: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
+    base: float | None = None,
+    keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
 ) -> Array:
     """Focal loss (1 − p_y)^γ·(−log p_y), which turns attention away from what is learnt already.
 
@@ -37,10 +37,15 @@ def softmax_focal_loss(
     Args:
         logits: (..., K).
         labels: integers (...), the class ids; or floats (..., K), a distribution over the classes.
-        gamma: γ ≥ 0, one number; it may be traced and differentiated. 0 is cross entropy exactly.
-        axis, where, keepdims, axis_name, ignore_index, label_smoothing, class_weights: those of
-            `softmax_cross_entropy`.
-        base: unit of −log p, None for nats, 2 for bits.
+        gamma: γ ≥ 0, one number, also traced and differentiated. 0 is cross entropy.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+        label_smoothing: α in [0, 1]: labels become (1 − α)·labels + α/K of K classes.
+        class_weights: (K,), the weight w_j of each class: smoothed labels y become w·y.
+        base: unit of the result, None for nats, 2 for bits.
+        keepdims: keep the class axes, with size one.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         One number per example: the shape of logits without the class axes, float32 (float64 for
@@ -81,9 +86,9 @@ def sigmoid_focal_loss(
     gamma: ArrayLike = 2.0,
     alpha: ArrayLike | None = None,
     where: ArrayLike | None = None,
-    base: float | None = None,
     ignore_index: int | None = None,
     label_smoothing: ArrayLike | None = None,
+    base: float | None = None,
 ) -> Array:
     """Focal loss of independent binary labels, elementwise: y·f(σ(z)) + (1 − y)·f(σ(−z)).
 
@@ -93,11 +98,13 @@ def sigmoid_focal_loss(
     Args:
         logits: any shape; σ(z) is the probability of class 1.
         labels: the same shape, integers 0 or 1, or floats in [0, 1], the probability of class 1.
-        gamma: γ ≥ 0, one number; it may be traced and differentiated. 0 is cross entropy.
+        gamma: γ ≥ 0, one number, also traced and differentiated. 0 is cross entropy.
         alpha: one number in [0, 1], the weight of class 1; class 0 has 1 − alpha. By default both
             weigh 1.
-        where, ignore_index, label_smoothing: those of `sigmoid_cross_entropy`.
-        base: unit of −log p, None for nats, 2 for bits.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+        label_smoothing: α in [0, 1]: labels become (1 − α)·labels + α/K of K classes.
+        base: unit of the result, None for nats, 2 for bits.
 
     Returns:
         One number per logit: the same shape, float32 (float64 for float64 input), in nats unless
@@ -131,12 +138,12 @@ def softmax_poly_loss(
     epsilon: ArrayLike = 1.0,
     axis: int | tuple[int, ...] = -1,
     where: ArrayLike | None = None,
-    base: float | None = None,
-    keepdims: bool = False,
-    axis_name: str | tuple[str, ...] | None = None,
     ignore_index: int | None = None,
     label_smoothing: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
+    base: float | None = None,
+    keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
 ) -> Array:
     """Poly-1 loss −log p_y + ε·(1 − p_y): cross entropy with its leading term weighed anew.
 
@@ -146,11 +153,17 @@ def softmax_poly_loss(
     Args:
         logits: (..., K).
         labels: integers (...), the class ids; or floats (..., K), a distribution over the classes.
-        epsilon: ε, one number; it may be traced and differentiated. 0 is cross entropy. Below −1
-            the loss is negative for confident rows.
-        axis, where, keepdims, axis_name, ignore_index, label_smoothing, class_weights: those of
-            `softmax_cross_entropy`.
-        base: divides the whole by log(base), None for nats.
+        epsilon: ε, one number, also traced and differentiated. 0 is cross entropy; below −1 the
+            loss is negative for confident rows.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+        label_smoothing: α in [0, 1]: labels become (1 − α)·labels + α/K of K classes.
+        class_weights: (K,), the weight w_j of each class: smoothed labels y become w·y.
+        base: unit of the result, None for nats, 2 for bits.
+            Divides the whole by its logarithm.
+        keepdims: keep the class axes, with size one.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         One number per example: the shape of logits without the class axes, float32 (float64 for
@@ -183,12 +196,12 @@ def softmax_generalized_cross_entropy(
     q: ArrayLike = 0.7,
     axis: int | tuple[int, ...] = -1,
     where: ArrayLike | None = None,
-    base: float | None = None,
-    keepdims: bool = False,
-    axis_name: str | tuple[str, ...] | None = None,
     ignore_index: int | None = None,
     label_smoothing: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
+    base: float | None = None,
+    keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
 ) -> Array:
     """Generalised cross entropy (1 − p_y^q)/q, bounded by 1/q: a wrong label pulls only so hard.
 
@@ -198,10 +211,16 @@ def softmax_generalized_cross_entropy(
     Args:
         logits: (..., K).
         labels: integers (...), the class ids; or floats (..., K), a distribution over the classes.
-        q: one number in [0, 1]; it may be traced and differentiated.
-        axis, where, keepdims, axis_name, ignore_index, label_smoothing, class_weights: those of
-            `softmax_cross_entropy`.
-        base: divides the whole by log(base), None for nats.
+        q: one number in [0, 1], also traced and differentiated.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+        label_smoothing: α in [0, 1]: labels become (1 − α)·labels + α/K of K classes.
+        class_weights: (K,), the weight w_j of each class: smoothed labels y become w·y.
+        base: unit of the result, None for nats, 2 for bits.
+            Divides the whole by its logarithm.
+        keepdims: keep the class axes, with size one.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         One number per example: the shape of logits without the class axes, float32 (float64 for

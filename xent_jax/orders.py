@@ -41,10 +41,10 @@ def renyi_entropy(
 
     Args:
         p: (..., K) probabilities, not normalised here.
-        alpha: the order ≥ 0, one number; it may be traced and differentiated, and a sweep over
-            orders, with jax.vmap too, compiles once.
-        axis: the class axis, an int or a tuple of ints (then one distribution over those axes).
-        where: boolean, broadcast against p; False means that the outcome does not exist.
+        alpha: the order α ≥ 0, one number, also traced and differentiated.
+            A sweep over orders, with jax.vmap too, compiles once.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
 
@@ -102,10 +102,10 @@ def renyi_divergence(
     Args:
         p: (..., K) true probabilities.
         q: the same shape, the probabilities of the model.
-        alpha: the order ≥ 0, one number; it may be traced and differentiated, and a sweep over
-            orders, with jax.vmap too, compiles once.
-        axis: the class axis, an int or a tuple of ints (then one distribution over those axes).
-        where: boolean, broadcast against p and q; False means that the outcome does not exist.
+        alpha: the order α ≥ 0, one number, also traced and differentiated.
+            A sweep over orders, with jax.vmap too, compiles once.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
 
@@ -154,10 +154,10 @@ def tsallis_entropy(
 
     Args:
         p: (..., K) probabilities, not normalised here.
-        alpha: the order ≥ 0, one number; it may be traced and differentiated, and a sweep over
-            orders, with jax.vmap too, compiles once.
-        axis: the class axis, an int or a tuple of ints (then one distribution over those axes).
-        where: boolean, broadcast against p; False means that the outcome does not exist.
+        alpha: the order α ≥ 0, one number, also traced and differentiated.
+            A sweep over orders, with jax.vmap too, compiles once.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         keepdims: keep the class axes, with size one.
 
     Returns:

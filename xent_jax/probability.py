@@ -22,8 +22,8 @@ def entropy(
 
     Args:
         p: (..., K) probabilities, not normalised here.
-        axis: the class axis, an int or a tuple of ints (then one distribution over those axes).
-        where: boolean, broadcast against p; False means that the outcome does not exist.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
 
@@ -67,8 +67,8 @@ def cross_entropy(
     Args:
         p: (..., K) true probabilities.
         q: the same shape, the probabilities of the model.
-        axis: the class axis, an int or a tuple of ints (then one distribution over those axes).
-        where: boolean, broadcast against p and q; False means that the outcome does not exist.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
 
@@ -113,8 +113,8 @@ def kl_divergence(
     Args:
         p: (..., K) true probabilities.
         q: the same shape, the probabilities of the model.
-        axis: the class axis, an int or a tuple of ints (then one distribution over those axes).
-        where: boolean, broadcast against p and q; False means that the outcome does not exist.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
 
@@ -157,8 +157,8 @@ def js_divergence(
     Args:
         p: (..., K) probabilities.
         q: the same shape.
-        axis: the class axis, an int or a tuple of ints (then one distribution over those axes).
-        where: boolean, broadcast against p and q; False means that the outcome does not exist.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
 

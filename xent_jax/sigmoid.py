@@ -26,13 +26,16 @@ from ._rows.bernoulli import (
 
 @compiled()
 def sigmoid_entropy(
-    logits: ArrayLike, *, where: ArrayLike | None = None, base: float | None = None
+    logits: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    base: float | None = None,
 ) -> Array:
     """Entropy of independent binary outcomes, elementwise: log1p(e^{−|z|}) + |z| σ(−|z|).
 
     Args:
         logits: any shape; σ(z) is the probability of class 1.
-        where: boolean, broadcast against logits; False gives 0, with gradient 0.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
 
     Returns:
@@ -61,10 +64,10 @@ def sigmoid_cross_entropy(
     labels: ArrayLike,
     *,
     where: ArrayLike | None = None,
-    base: float | None = None,
     ignore_index: int | None = None,
     label_smoothing: ArrayLike | None = None,
     pos_weight: ArrayLike | None = None,
+    base: float | None = None,
 ) -> Array:
     """Binary cross entropy, elementwise: π·y·softplus(−z) + (1 − y)·softplus(z), π = 1.
 
@@ -74,12 +77,14 @@ def sigmoid_cross_entropy(
         logits: any shape; σ(z) is the probability of class 1.
         labels: the same shape; integers or booleans, the class 0 or 1; or floats, the
             probability of class 1.
-        where: boolean, broadcast against logits; False gives 0, with gradient 0.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+        label_smoothing: α in [0, 1]: labels become (1 − α)·labels + α/K of K classes.
+            K is 2.
+        pos_weight: π ≥ 0, the weight of label 1: one number, or one per class.
+            Broadcast against logits: one for each label of a multi-label problem, such as (count of
+            zeros) / (count of ones).
         base: unit of the result, None for nats, 2 for bits.
-        ignore_index: the id of elements to leave out: loss 0 and gradient 0.
-        label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/2.
-        pos_weight: π ≥ 0, the weight of class 1, broadcast against logits: one number, or one for
-            each label of a multi-label problem, such as (count of zeros) / (count of ones).
 
     Returns:
         One number per logit: the same shape, float32 (float64 for float64 input), in nats unless
@@ -120,7 +125,7 @@ def sigmoid_kl_divergence(
     Args:
         p_logits: any shape, the truth.
         q_logits: the same shape, the model.
-        where: boolean, broadcast against the logits; False gives 0, with gradient 0.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
 
     Returns:
@@ -159,7 +164,7 @@ def sigmoid_js_divergence(
     Args:
         p_logits: any shape.
         q_logits: the same shape.
-        where: boolean, broadcast against the logits; False gives 0, with gradient 0.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
 
     Returns:

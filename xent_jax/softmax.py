@@ -29,8 +29,8 @@ def softmax_entropy(
 
     Args:
         logits: (..., K).
-        axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
-        where: boolean, broadcast against logits; False means that the outcome does not exist.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
         axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
@@ -67,13 +67,13 @@ def softmax_cross_entropy(
     *,
     axis: int | tuple[int, ...] = -1,
     where: ArrayLike | None = None,
-    base: float | None = None,
-    keepdims: bool = False,
-    axis_name: str | tuple[str, ...] | None = None,
     ignore_index: int | None = None,
     label_smoothing: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     z_loss: ArrayLike | None = None,
+    base: float | None = None,
+    keepdims: bool = False,
+    axis_name: str | tuple[str, ...] | None = None,
 ) -> Array:
     """Cross entropy of a softmax at class ids, u_y + log1p(s), or under distributions.
 
@@ -83,20 +83,20 @@ def softmax_cross_entropy(
     Args:
         logits: (..., K).
         labels: integers (...), the class ids; or floats (..., K), a distribution over the classes.
-        axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
-            A class id is then the flat index over those axes, in the order `axis` names them.
-        where: boolean, broadcast against logits; False means that the outcome does not exist.
+        axis: the class axis, or several axes that hold one distribution together.
+            A class id is the flat index over them, in the order `axis` names them.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+        label_smoothing: α in [0, 1]: labels become (1 − α)·labels + α/K of K classes.
+            K counts those that `where` keeps; no one-hot array is built.
+        class_weights: (K,), the weight w_j of each class: smoothed labels y become w·y.
+            Σ loss / Σ w_y is the weighted mean for class ids. For several class axes they are flat,
+            as the ids are.
+        z_loss: adds z_loss·(log Σ e^z)² to each loss, in nats, before `base`.
+            Class weights do not weigh it.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
         axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
-        ignore_index: the id of examples to leave out: loss 0 and gradient 0.
-        label_smoothing: α in [0, 1], labels become (1 − α)·labels + α/K, K the number of classes
-            that `where` keeps; no one-hot array is built. It may be traced.
-        class_weights: (K,), the weight w_j of each class; smoothed labels y become w·y, so that a
-            class id costs w_y·(−log p_y). Σ loss / Σ w_y is the weighted mean for class ids; for
-            several class axes the weights are flat, as the ids are.
-        z_loss: adds z_loss·(log Σ e^z)² to each loss (in nats, before `base`), whatever the class
-            weights. It may be traced.
 
     Returns:
         One number per example: the shape of logits without the class axes, float32 (float64 for
@@ -161,8 +161,8 @@ def softmax_kl_divergence(
     Args:
         p_logits: (..., K), the truth.
         q_logits: the same shape, the model.
-        axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
-        where: boolean, broadcast against the logits; False means that the outcome does not exist.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
         axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
@@ -210,8 +210,8 @@ def softmax_js_divergence(
     Args:
         p_logits: (..., K).
         q_logits: the same shape.
-        axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
-        where: boolean, broadcast against the logits; False means that the outcome does not exist.
+        axis: the class axis, or several axes that hold one distribution together.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
         base: unit of the result, None for nats, 2 for bits.
         keepdims: keep the class axes, with size one.
         axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.

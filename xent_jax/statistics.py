@@ -35,11 +35,11 @@ def softmax_statistics(
     Args:
         logits: (..., K).
         labels: integers (...), the class ids; None if there are none.
-        axis: the class axis, an int or a tuple of ints (then jointly normalised over those axes).
-            A class id is then the flat index over those axes, in the order `axis` names them.
-        where: boolean, broadcast against logits; False means that the outcome does not exist.
-        ignore_index: the id of examples to leave out: 0 for all numbers, and not correct.
-        base: unit of log_prob, logsumexp and entropy, None for nats, 2 for bits.
+        axis: the class axis, or several axes that hold one distribution together.
+            A class id is the flat index over them, in the order `axis` names them.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+        base: unit of the result, None for nats, 2 for bits.
         axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
@@ -94,11 +94,16 @@ def linear_softmax_statistics(
         w: (D, K).
         labels: integers (...), the class ids; None if there are none.
         b: (K,), added to the logits; or one number.
-        where: boolean (K,); False means that the class does not exist.
-        ignore_index: the id of tokens to leave out: 0 for all numbers, and not correct.
-        logits_fn, softcap, temperature, chunk_size, precision, axis_name: as in
-            `linear_softmax_cross_entropy`.
-        base: unit of log_prob, logsumexp and entropy, None for nats, 2 for bits.
+        where: boolean; False means that the outcome does not exist: it adds nothing.
+            Of shape (K,).
+        ignore_index: the label of what to leave out: value 0 and gradient 0.
+        logits_fn: any differentiable map of the logits of a token, elementwise or not.
+        softcap: logits become softcap·tanh(logits / softcap), before `logits_fn`.
+        temperature: logits are divided by it, after `softcap` and `logits_fn`.
+        base: unit of the result, None for nats, 2 for bits.
+        chunk_size: tokens per chunk that a device holds; None chooses from the shapes.
+        precision: of the products, a `jax.lax.PrecisionLike`: off the CPU the default rounds.
+        axis_name: inside `jax.shard_map`, the mesh axis over which the classes are split.
 
     Returns:
         A NamedTuple of arrays (...): `log_prob`, `logsumexp` and `entropy` in float32 (float64 for
