@@ -203,7 +203,7 @@ def _calls():
     yield call("class_frequencies", "ids", named={"weights": "per row"}, num_classes=CLASSES)
     yield call("class_frequencies", "y", named={"weights": "per row"}, num_classes=CLASSES)
     yield call("logit_adjustment", "counts")
-    yield call("logit_adjustment", "counts", "order")
+    yield call("logit_adjustment", "counts", named={"tau": "order"})
     yield call("balanced_class_weights", "counts")
     yield call("effective_number_weights", "counts", beta=0.9)
 
