@@ -46,8 +46,9 @@ has no digit right. The gradient of a bfloat16 input is rounded to bfloat16 ever
 Loss and both gradients of the cross entropy of a head, tokens × features × classes. Times are in
 units of as many bare matrix products of the same operands as the loss and its gradients take at
 the least: three for a mean (or a sum), four for one loss per token. The peers do the same work in
-both rows. Ours computes with float32 logits, in chunks. Bare products of 50,257 classes, an odd
-number, are slow as they stand; ours fills the classes up to a multiple of 128, and can be faster.
+both rows. Ours keeps float32 logits, of a chunk at a time; those of PyTorch and of Liger are
+rounded to bfloat16. Bare products of 50,257 classes, an odd number, are slow as they stand; ours
+fills the classes up to a multiple of 128, and can be faster.
 
 {_block("linear-h200")}
 

@@ -40,28 +40,27 @@ def summaries(kept: dict[str, Kept]) -> dict[str, tuple[str, list[Kept]]]:
     sources = [kept[name] for name in ("linear-h200", "dense-h200") if name in kept]
     if len(sources) == 2:
         lines = (*_heads(sources[0]["suites"]["linear"]), *_dense(sources[1]["suites"]["dense"]))
-        header = ["value and gradients, time ÷ limit", "xent_jax", "best in JAX", "in PyTorch"]
+        header = ["value and gradients, time ÷ limit", "xent_jax", "best in JAX", "best in PyTorch"]
         header += ["temporaries, GiB", "those of the best in JAX"]
         found["summary-speed"] = markdown(header, lines), sources
     return found
 
 
 def _heads(rows: list[Row]) -> Iterator[list[str]]:
-    of_mean = {row["shape"]: row for row in rows if row["form"] == "mean"}
-    for shape in _HEADS:
-        row = of_mean[shape]
-        seconds = medians(row["seconds"])
-        limit = seconds.pop("bare products")
-        yield _line(f"head, {shape.replace('x', ' × ')}", row, seconds, limit)
+    for row in rows:
+        if row["form"] == "mean" and row["shape"] in _HEADS:
+            seconds = medians(row["seconds"])
+            limit = seconds.pop("bare products")
+            yield _line(f"head, {row['shape'].replace('x', ' × ')}", row, seconds, limit)
 
 
 def _dense(rows: list[Row]) -> Iterator[list[str]]:
-    found = {(r["function"], r["shape"]): r for r in rows if r["pass"] != "forward"}
-    for key in _DENSE:
-        seconds, kernels = seconds_and_kernels(found[key])
-        limit = least_seconds(FUNCTIONS[key[0]], True, kernels)
-        name = f"{title(key[0])}, {key[1].replace('x', ' × ')}"
-        yield _line(name, found[key], seconds, limit)
+    for row in rows:
+        if row["pass"] != "forward" and (row["function"], row["shape"]) in _DENSE:
+            seconds, kernels = seconds_and_kernels(row)
+            limit = least_seconds(FUNCTIONS[row["function"]], True, kernels)
+            name = f"{title(row['function'])}, {row['shape'].replace('x', ' × ')}"
+            yield _line(name, row, seconds, limit)
 
 
 def _line(name: str, row: Row, seconds: dict[str, float], limit: float) -> list[str]:
