@@ -26,6 +26,11 @@ def percent(x: float | None) -> str:
     return f"{x:.0f} %" if x >= 10 or x == 0 else f"{x:.1f} %"
 
 
+def gib(nbytes: float) -> str:
+    """The number of GiB, without the unit."""
+    return f"{nbytes / 2**30:.3g}"
+
+
 def duration(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:

@@ -65,7 +65,7 @@ def _measure(settings: Settings, arrays: tuple[Array, ...], name: str, which: st
     }
 
 
-def _split(row: Row) -> tuple[dict[str, float], dict[str, float]]:
+def seconds_and_kernels(row: Row) -> tuple[dict[str, float], dict[str, float]]:
     """Median seconds of the variants, and of the kernels of the limit."""
     seconds = medians(row["seconds"])
     kernels = {n.removeprefix(_LIMIT): s for n, s in seconds.items() if n.startswith(_LIMIT)}
@@ -73,7 +73,7 @@ def _split(row: Row) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def _to_limit(row: Row) -> float:
-    seconds, kernel = _split(row)
+    seconds, kernel = seconds_and_kernels(row)
     least = least_seconds(FUNCTIONS[row["function"]], row["pass"] != "forward", kernel)
     return seconds[OURS.name] / least
 
@@ -84,7 +84,7 @@ def _temporaries(row: Row) -> float | None:
 
 
 def describe(row: Row) -> str:
-    seconds, _ = _split(row)
+    seconds, _ = seconds_and_kernels(row)
     return (
         f"{row['shape']:>12} {row['function']:<27}{row['pass']:<19}"
         f" ÷ best {versus(best_peer(seconds, OURS.name))}  ÷ limit {ratio(_to_limit(row))}"
@@ -108,6 +108,6 @@ def _lines(rows: list[Row], shape: str) -> Iterator[list[str]]:
             if row is None:  # an interrupted run
                 cells += ["—"] * 3
                 continue
-            best = best_peer(_split(row)[0], OURS.name)
+            best = best_peer(seconds_and_kernels(row)[0], OURS.name)
             cells += [versus(best), ratio(_to_limit(row)), percent(_temporaries(row))]
         yield cells

@@ -20,7 +20,7 @@ from ..heads import (
     times,
 )
 from ..peers.ours import OURS
-from ..report import duration, markdown, ratio
+from ..report import duration, gib, markdown, ratio
 from ..settings import Row, Settings
 
 DEFAULT = False
@@ -130,15 +130,11 @@ def _flops(row: Row, program: Row) -> str:
 
 
 def _traffic(program: Row) -> str:
-    return _gib(program["traffic_bytes"])
+    return gib(program["traffic_bytes"])
 
 
 def _temporaries(program: Row) -> str:
-    return _gib(program["temporary_bytes"])
-
-
-def _gib(nbytes: int) -> str:
-    return f"{nbytes / 2**30:.3g}"
+    return gib(program["temporary_bytes"])
 
 
 def _collectives(program: Row, looped: bool) -> str:
@@ -178,7 +174,7 @@ def _line(row: Row) -> list[str]:
     _, features, classes = row["sizes"]
     ours, theirs = _cells(row["programs"][OURS.name]), _cells(row["programs"].get(_OPTAX))
     pairs = (cell for pair in zip(ours, theirs, strict=True) for cell in pair)
-    return [times(row["sizes"]), _gib(4 * features * classes), *pairs]
+    return [times(row["sizes"]), gib(4 * features * classes), *pairs]
 
 
 def _cells(program: Row | None) -> list[str]:

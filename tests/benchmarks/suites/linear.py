@@ -3,7 +3,7 @@
 import functools
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import xent_jax
 from ..heads import ONE_DEVICE, times
 from ..machine import free_bytes
 from ..peers.linear import PEERS
-from ..report import durations, markdown, significant
+from ..report import durations, gib, markdown, ratio, significant
 from ..settings import Row, Settings
 from ..timing import interleave, medians, queued
 
@@ -23,6 +23,7 @@ DEFAULT = False
 # tokens, features, classes
 _ON_CPU = (2048, 512, 32768)
 _FORMS = {"mean": 3, "per token": 4}  # and the products that each takes at the least
+_BARE = "bare products"
 
 
 def _ours(reduction: str | None) -> Callable[..., Array]:
@@ -50,8 +51,9 @@ def run(settings: Settings) -> Iterator[Row]:
         needed = 8 * tokens * classes * jnp.dtype(settings.dtype).itemsize
         free = free_bytes()
         if free is not None and needed > free:
-            gib = f"needs {needed / 2**30:.1f} GiB for the bare products"
-            settings.progress(f"skipped {times(sizes)}: {gib}")
+            settings.progress(
+                f"skipped {times(sizes)}: needs {gib(needed)} GiB for the bare products"
+            )
             continue
         for form in _FORMS if number == 0 else ("mean",):
             settings.progress(f"linear {times(sizes)} {form}")
@@ -92,7 +94,7 @@ def _measure(settings: Settings, sizes: tuple[int, ...], form: str) -> Row:
             settings.progress(f"{name} left out: {str(problem)[:200]}")
     calls = {n: functools.partial(queued(c), x, w, labels) for n, c in compiled.items()}
     bare = jax.jit(_bare(_FORMS[form])).lower(x, w, g).compile()
-    calls["bare products"] = functools.partial(queued(bare), x, w, g)
+    calls[_BARE] = functools.partial(queued(bare), x, w, g)
     if any(peer.name == "torch" and peer.timed for peer in settings.peers):
         for name, call in _torch_calls(x, w, labels).items():
             try:
@@ -123,7 +125,7 @@ def _wanted(settings: Settings) -> set[str]:
 
 def describe(row: Row) -> str:
     seconds = medians(row["seconds"])
-    bare, ours = seconds.pop("bare products"), seconds["xent_jax"]
+    bare, ours = seconds.pop(_BARE), seconds["xent_jax"]
     temporaries = row["temporary_bytes"]["xent_jax"] / 2**20
     return (
         f"{row['shape']:>16} {row['form']:<10} {row['products']} products,"
@@ -133,17 +135,30 @@ def describe(row: Row) -> str:
 
 
 def tables(rows: list[Row]) -> dict[str, str]:
-    header = ["loss and both gradients", "matrix products", "÷ as many bare products"]
-    header += ["temporaries", "÷ dense optax", "its temporaries"]
+    """Times in units of the bare products, and temporaries in GiB, of ours and of each peer."""
+    names = dict.fromkeys(name for row in rows for name in row["seconds"] if name != _BARE)
+    compiled = dict.fromkeys(name for row in rows for name in row["temporary_bytes"])
+    header = ["loss and both gradients", "matrix products", *names]
+    return {
+        "": markdown(
+            header, ([_title(row), str(row["products"]), *_times(row, names)] for row in rows)
+        ),
+        "temporaries": markdown(
+            ["temporaries, GiB", *compiled],
+            ([_title(row), *_memory(row, compiled)] for row in rows),
+        ),
+    }
 
-    def cells(row: Row) -> Iterator[str]:
-        seconds, memory = medians(row["seconds"]), row["temporary_bytes"]
-        ours, dense = seconds["xent_jax"], seconds.get("optax, dense")
-        yield f"{row['form']}, {row['shape'].replace('x', ' × ')}"
-        yield str(row["products"])
-        yield f"{ours / seconds['bare products']:.2f}"
-        yield f"{memory['xent_jax'] / 2**20:.0f} MiB"
-        yield "—" if dense is None else f"{ours / dense:.2f}"
-        yield "—" if dense is None else f"{memory['optax, dense'] / 2**20:.0f} MiB"
 
-    return {"": markdown(header, (list(cells(row)) for row in rows))}
+def _title(row: Row) -> str:
+    return f"{row['form']}, {row['shape'].replace('x', ' × ')}"
+
+
+def _times(row: Row, names: Iterable[str]) -> Iterator[str]:
+    seconds = medians(row["seconds"])
+    return (ratio(seconds[n] / seconds[_BARE] if n in seconds else None) for n in names)
+
+
+def _memory(row: Row, names: Iterable[str]) -> Iterator[str]:
+    kept = row["temporary_bytes"]
+    return (gib(kept[name]) if name in kept else "—" for name in names)
