@@ -47,14 +47,16 @@ def class_frequencies(
     what this returns.
     """
     name = "class_frequencies"
-    num_classes = check.class_number(name, num_classes)
+    num_classes = check.integer(
+        name, "num_classes", num_classes, "be a positive int", positive=True
+    )
     labels, ids = check.label_array(name, labels)
     if not ids:
         check.distributions(name, labels, num_classes)
         check.probabilities(name, "labels", labels)
     if weights is not None:
         examples = labels.shape if ids else labels.shape[:-1]
-        weights = widen(check.per_entry(name, "weights", weights, examples))
+        weights = widen(check.example_weights(name, weights, examples, "label", "these labels"))
     if ids:
         weights = jnp.ones_like(labels, jnp.int32) if weights is None else weights
         return _count(labels, num_classes, weights)
@@ -137,7 +139,7 @@ def logit_adjustment(counts: ArrayLike, tau: ArrayLike = 1.0) -> Array:
     """
     name = "logit_adjustment"
     n, valid = _counts(name, counts)
-    tau = widen(check.scalar(name, "tau", tau)).astype(n.dtype)
+    tau = widen(check.number(name, "tau", tau)).astype(n.dtype)
     total = jnp.sum(n, axis=-1, keepdims=True)
     # Σ_{j ≠ k} n_j: the difference would cancel for a class with more than half of the total, which
     # no class but the most frequent one has.
@@ -225,7 +227,7 @@ def _rate(name: str, beta: Any, n: Array) -> Array:
     if isinstance(beta, PythonNumber):
         known = math.log(beta.value) if beta.value > 0.0 else -math.inf
         return jnp.full((), known, n.dtype)
-    beta = check.number(name, "beta", beta, 0.0, 1.0).astype(n.dtype)
+    beta = check.number(name, "beta", beta, check.UNIT).astype(n.dtype)
     return jnp.log1p(beta - 1.0)
 
 

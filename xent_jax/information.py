@@ -180,7 +180,7 @@ def _of_order(
     name: str, argument: str, rows: RowFunction, order: Any, axes: Axes, *data: Array
 ) -> Array:
     # A bad order gives NaN for every row, and is 1 for the formulae.
-    order = check.number(name, argument, order).astype(compute_dtype(data[0]))
+    order = check.number(name, argument, order, check.NON_NEGATIVE).astype(compute_dtype(data[0]))
     order = order.reshape((1,) * data[0].ndim)
     bad = jnp.isnan(order)
     row_mask = mask_of_rows(data[0], axes, None, valid=~bad)
@@ -391,10 +391,10 @@ def kl_estimate(
     See also: `softmax_kl_divergence`, exact where all logits are at hand.
     """
     name = "kl_estimate"
-    check.estimator(name, kind)
+    check.one_of(name, "kind", kind, ("k1", "k2", "k3"))
     log_p, log_q = check.real_array(name, "log_p", log_p), check.real_array(name, "log_q", log_q)
     check.same_shape(name, "log_p", log_p, "log_q", log_q)
-    kept = None if where is None else check.mask(name, "log_p", where, log_p)
+    kept = None if where is None else check.mask(name, "log_p", where, log_p, True)
     data = [("log_p", log_p), ("log_q", log_q)]
     if kept is not None:
         data = [(a, jnp.where(kept, x, jnp.zeros((), x.dtype))) for a, x in data]

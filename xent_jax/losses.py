@@ -74,7 +74,7 @@ def softmax_focal_loss(
         logits,
         labels,
         focal,
-        check.number("softmax_focal_loss", "gamma", gamma),
+        check.number("softmax_focal_loss", "gamma", gamma, check.NON_NEGATIVE),
         axis=axis,
         where=where,
         base=base,
@@ -133,10 +133,12 @@ def sigmoid_focal_loss(
         name, logits, labels, where, ignore_index, label_smoothing
     )
     dtype = compute_dtype(z)
-    power = check.number(name, "gamma", gamma).astype(dtype).reshape((1,) * z.ndim)
+    power = (
+        check.number(name, "gamma", gamma, check.NON_NEGATIVE).astype(dtype).reshape((1,) * z.ndim)
+    )
     one, zero = jnp.ones((), dtype), jnp.ones((), dtype)
     if alpha is not None:
-        one = check.number(name, "alpha", alpha, 0.0, 1.0).astype(dtype)
+        one = check.number(name, "alpha", alpha, check.UNIT).astype(dtype)
         zero = 1.0 - one
     one, zero = (x.reshape((1,) * z.ndim) for x in (one, zero))
     value = bernoulli_rows.focal((), element_mask, z, y, power, one, zero)
@@ -193,7 +195,7 @@ def softmax_poly_loss(
         logits,
         labels,
         poly,
-        check.scalar("softmax_poly_loss", "epsilon", epsilon),
+        check.number("softmax_poly_loss", "epsilon", epsilon),
         axis=axis,
         where=where,
         base=base,
@@ -256,7 +258,7 @@ def softmax_generalized_cross_entropy(
         logits,
         labels,
         generalized,
-        check.number("softmax_generalized_cross_entropy", "q", q, 0.0, 1.0),
+        check.number("softmax_generalized_cross_entropy", "q", q, check.UNIT),
         axis=axis,
         where=where,
         base=base,

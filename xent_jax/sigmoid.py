@@ -23,7 +23,7 @@ def _data(name: str, argument: str, logits: Any, where: Any) -> tuple[Array, Arr
     if where is None:
         check.no_nan(name, argument, z)
         return z, None
-    kept = check.mask(name, argument, where, z)
+    kept = check.mask(name, argument, where, z, elementwise=True)
     z = jnp.where(kept, z, jnp.zeros((), z.dtype))
     check.no_nan(name, argument, z)
     return z, kept
@@ -123,7 +123,7 @@ def sigmoid_cross_entropy(
     )
     positive = jnp.ones((), compute_dtype(z))
     if pos_weight is not None:
-        positive = check.broadcastable(name, "pos_weight", pos_weight, z.shape)
+        positive = check.label_weights(name, "pos_weight", pos_weight, z.shape)
         z, positive = match_precision(z, positive)
         z, y = match_precision(z, y)
         positive = jnp.where(positive >= 0, positive, jnp.asarray(jnp.nan, positive.dtype))
@@ -151,7 +151,7 @@ def labelled_elements(
     y = jnp.where(counted, y, jnp.zeros((), y.dtype))
     z, y = match_precision(z, y)
     if label_smoothing is not None:
-        alpha = check.number(name, "label_smoothing", label_smoothing, 0.0, 1.0)
+        alpha = check.number(name, "label_smoothing", label_smoothing, check.UNIT)
         alpha = alpha.astype(compute_dtype(y))
         y = (1.0 - alpha) * widen(y) + alpha / 2
     element_mask = jnp.where(counted, jnp.where(valid, 1.0, jnp.nan), 0.0).astype(z.dtype)

@@ -58,7 +58,8 @@ def cross_entropy(name: str, options: Options, given: Given) -> Any:
     f, of_f = itself, ()
     if numbers["focal_gamma"] is not None:
         f = focal
-        of_f = (check.number(name, "focal_gamma", numbers["focal_gamma"]).astype(here.dtype),)
+        gamma = check.number(name, "focal_gamma", numbers["focal_gamma"], check.NON_NEGATIVE)
+        of_f = (gamma.astype(here.dtype),)
     constant = statistics_names(not few) if options.return_statistics else ()
     row, names = labelled_row(f, few, smoothing, z_weight is not None, constant)
     data = (found.ids,)

@@ -74,6 +74,7 @@ def prepare_loss(name: str, given: dict[str, Any]) -> None:
     check.function(name, "loss_fn, the first argument,", f, "lambda s: -s.log_prob")
     data, labelled = _data(name, given), given.get("labels") is not None
     statistics = token_structs(_dtype(given["x"]), labelled)
+    check.takes(name, "loss_fn", f, "the statistics and data", statistics, *data)
     try:
         function, out = traced_function(f, statistics, *data, over=_axes_of_tokens(given))
     except TypeError as error:
@@ -97,7 +98,9 @@ def prepare_labels(name: str, given: dict[str, Any]) -> None:
         check.no_data_beside_ids(name, given.get("data", ()))
         return
     check.no_ignore_index(name, given.get("ignore_index"))
-    function, out = traced_function(f, *_data(name, given), over=_axes_of_tokens(given))
+    data = _data(name, given)
+    check.takes(name, "labels, a function,", f, "the data", *data)
+    function, out = traced_function(f, *data, over=_axes_of_tokens(given))
     axes = (1, *check.bound_axes(name, given.get("axis_name")))
     check.labels_of_function(name, out, (class_count(given["w"], axes),))
     given["labels"] = function

@@ -82,9 +82,9 @@ def batch(name: str, arguments: Any, given: Any, options: Options, where: Any, s
         where = check.class_mask(name, where, classes)
     softcap, logits_fn, temperature = shape
     if softcap is not None:
-        softcap = check.positive(name, "softcap", softcap).astype(dtype)
+        softcap = check.number(name, "softcap", softcap, check.POSITIVE).astype(dtype)
     if temperature is not None:
-        temperature = check.positive(name, "temperature", temperature).astype(dtype)
+        temperature = check.number(name, "temperature", temperature, check.POSITIVE).astype(dtype)
     shaping = Shaping(softcap, logits_fn, temperature)
     axes = check.mesh_axes(name, options.axis_name, arguments[0][1], heads[0].w)
     return Batch(tuple(heads), lead, tokens, where, shaping, axes)
@@ -112,7 +112,10 @@ def plan(
     constants: int = 0,
     weighs: bool = False,
 ) -> Plan:
-    chunk = check.chunk_size(name, options.chunk_size)
+    chunk = options.chunk_size
+    if chunk is not None:
+        must, hint = "be a positive int or None", "; None chooses it from the shapes"
+        chunk = check.integer(name, "chunk_size", chunk, must, hint, positive=True)
     precision = check.precision(name, options.precision)
     ignores = options.ignore_index is not None
     f = here.shaping.logits_fn
@@ -156,7 +159,8 @@ def reduced(
     classes, row_mask = Classes(here.kept, of_classes, here.shaping), tokens.row_mask[..., 0]
     given = jnp.ones((), here.dtype)
     if weights is not None:
-        given = here.per_token(check.per_token(name, "weights", weights, here.shape))
+        given = check.example_weights(name, weights, here.shape, "token", "this x")
+        given = here.per_token(given)
     weights = jnp.where(row_mask == 0.0, 0.0, given.astype(here.dtype))
     heads = tuple(h._replace(x=_finite_where_seen(h.x, row_mask, weights)) for h in here.heads)
     tokens = tokens._replace(of_loss=tuple(_finite_data(x, weights) for x in tokens.of_loss))
@@ -182,7 +186,7 @@ def _mean(name: str, total: Array, count: Array, normalizer: Any) -> Array:
     if normalizer is None:
         normalizer = jnp.sum(count)
     else:
-        normalizer = check.scalar(name, "normalizer", normalizer).astype(total.dtype)
+        normalizer = check.number(name, "normalizer", normalizer).astype(total.dtype)
     empty = normalizer == 0.0
     return jnp.where(empty, 0.0, total / jnp.where(empty, 1.0, normalizer))
 
