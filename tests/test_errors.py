@@ -383,6 +383,23 @@ def test_checkify_says_nothing_of_what_is_left_out():
             "entropy: p must be an array of numbers, got text in it; pass a JAX or NumPy array.",
         ),
         (
+            lambda: xent_jax.entropy(np.array([0.5, None])),
+            TypeError,
+            "entropy: p must be an array of numbers, got objects in it; pass a JAX or NumPy array.",
+        ),
+        (
+            lambda: xent_jax.softmax_cross_entropy(np.ma.masked_array(ROW), IDS),
+            TypeError,
+            "softmax_cross_entropy: logits must be an array of numbers, got numpy.MaskedArray; "
+            "pass a JAX or NumPy array.",
+        ),
+        (
+            lambda: xent_jax.mutual_information(None),
+            TypeError,
+            "mutual_information: joint must be an array of numbers, got NoneType; pass a JAX or "
+            "NumPy array.",
+        ),
+        (
             lambda: xent_jax.entropy("p"),
             TypeError,
             "entropy: p must be an array of numbers, got str; pass a JAX or NumPy array.",
@@ -472,12 +489,24 @@ X, W, TOKENS = ROW[:, :2], np.ones((2, 4), np.float32), IDS.astype(np.int32)
         ),
         (
             lambda: xent_jax.linear_softmax_cross_entropy(X, W, IDS.astype(np.float32)),
-            r"must be integer class ids, got float32; pass labels\.astype\(int\), or",
+            r"must be integer class ids, got float32; .*, of ids labels\.astype\(int\)\.",
         ),
         (
             lambda: xent_jax.linear_softmax_loss(lambda s, u: s.entropy, X, W, IDS),
             r"loss_fn is called with the statistics and data of one token, 1 arguments: missing a "
             r"required argument: 'u'; data follow labels, one array for each\.",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_loss(lambda s: s.entropy, None, W, IDS),
+            r"x must be an array of numbers, got NoneType; pass a JAX or NumPy array\.",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_entropy(X, None, logits_fn=jnp.tanh),
+            r"w must be an array of numbers, got NoneType; pass a JAX or NumPy array\.",
+        ),
+        (
+            lambda: xent_jax.linear_sigmoid_cross_entropy(X, None, lambda y: y, W),
+            r"w must be an array of numbers, got NoneType; pass a JAX or NumPy array\.",
         ),
         (
             lambda: xent_jax.linear_sigmoid_cross_entropy(X, W, lambda y: y),

@@ -20,7 +20,7 @@ def explain(f: Any, options: Any, args: Any, kwargs: Any) -> None:
         if argument in options:
             _plain_value(f.__name__, argument, x)
         else:
-            _no_text(f.__name__, argument, x)
+            _numbers(f.__name__, argument, x)
     _misplaced_ids(f.__name__, given)
 
 
@@ -36,7 +36,7 @@ def _bound(f: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     for argument in kwargs:
         if argument not in parameters:
             advice = advice_on(argument, parameters) or f"{order}."
-            raise TypeError(f"{f.__name__}: there is no argument {argument!r}; {advice}")
+            raise TypeError(f"{f.__name__}: there is no argument {argument!r}; {advice}") from None
     try:
         return inspect.signature(f).bind(*args, **kwargs).arguments
     except TypeError as error:
@@ -60,18 +60,30 @@ def _plain_value(name: str, argument: str, x: Any) -> None:
         ) from None
 
 
-def _no_text(name: str, argument: str, x: Any) -> None:
+def _numbers(name: str, argument: str, x: Any) -> None:
+    """Whether an argument is what JAX takes for arrays."""
     if isinstance(x, (str, bytes)):
         as_array(name, argument, x)
     for leaf in jax.tree.leaves(x):
-        dtype = np.asarray(leaf).dtype if isinstance(leaf, (str, bytes, np.ndarray)) else None
-        if dtype is not None and dtype.kind in "OUS":
-            ids = "number the classes, as np.unique(names, return_inverse=True) does"
-            hint = ids if argument == "labels" else "pass a JAX or NumPy array"
-            got = "objects" if dtype.kind == "O" else "text"
+        try:
+            jax.eval_shape(lambda x: x, leaf)
+        except (TypeError, ValueError):
+            got, hint = _type(leaf), "pass a JAX or NumPy array"
+            if got == "text in it" and argument == "labels":
+                hint = "number the classes, as np.unique(names, return_inverse=True) does"
             raise TypeError(
-                f"{name}: {argument} must be an array of numbers, got {got} in it; {hint}."
-            )
+                f"{name}: {argument} must be an array of numbers, got {got}; {hint}."
+            ) from None
+
+
+def _type(x: Any) -> str:
+    kind = x.dtype.kind if type(x) is np.ndarray else ""
+    if isinstance(x, (str, bytes)) or kind in ("U", "S"):
+        return "text in it"
+    if kind:
+        return "objects in it" if kind == "O" else str(x.dtype)
+    library = type(x).__module__.split(".")[0]
+    return f"{'' if library == 'builtins' else f'{library}.'}{type(x).__name__}"
 
 
 # Where floats belong beside labels, in the order of the signatures; and where both are floats.
@@ -94,7 +106,7 @@ def _misplaced_ids(name: str, given: dict[str, Any]) -> None:
             raise ValueError(
                 f"{name}: {argument} holds {x.dtype} of shape {x.shape}; class ids go to "
                 "softmax_cross_entropy(logits, labels), here both are distributions."
-            )
+            ) from None
 
 
 def _swapped(name: str, data: dict[str, Array], labels: Array) -> None:
@@ -104,7 +116,7 @@ def _swapped(name: str, data: dict[str, Array], labels: Array) -> None:
                 f"{name}: {argument} holds {x.dtype} of shape {x.shape} and labels {labels.dtype} "
                 f"of shape {labels.shape}; swapped? The order is "
                 f"{name}({', '.join(data)}, labels)."
-            )
+            ) from None
 
 
 def _one_id_per_row(name: str, logits: Array, labels: Array) -> None:
@@ -114,7 +126,7 @@ def _one_id_per_row(name: str, logits: Array, labels: Array) -> None:
             f"{name}: labels of shape {labels.shape} hold one id per row of the logits of shape "
             f"{logits.shape}, and must hold 0 or 1 per logit; softmax_cross_entropy takes one id "
             "per row."
-        )
+        ) from None
 
 
 def _holds_ids(x: Array) -> bool:

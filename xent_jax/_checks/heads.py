@@ -18,7 +18,7 @@ def head(
         hint = f"the last axis of {x_name} is contracted with the first of {w_name}"
         if w.ndim == 2 and x.shape[-1:] == w.shape[1:]:
             hint = f"pass {w_name}.T"
-        elif x.ndim == 2 and w.shape[-1:] == x.shape[:1]:
+        elif x.ndim == 2 <= w.ndim and w.shape[-1] == x.shape[0]:
             hint = f"swapped? {x_name} comes first, then {w_name}"
         raise ValueError(
             f"{name}: {x_name} must be (..., features) and {w_name} (features, classes), got "

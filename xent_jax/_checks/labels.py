@@ -34,7 +34,7 @@ def soft_label_shape(name: str, labels: Array, logits: Array, axes: tuple[int, .
 def integer_ids(name: str, labels: Array, kind: Any, rows: int, instead: str) -> None:
     """Labels that must be ids are not, but of another `kind`; `rows` is how many axes ids have."""
     if kind != jnp.bool_ and labels.ndim == rows:
-        instead = f"pass labels.astype(int), or {instead}"
+        instead += ", of ids labels.astype(int)"
     raise TypeError(f"{name}: labels must be integer class ids, got {kind}; {instead}.")
 
 
