@@ -1,5 +1,6 @@
 """Every message: of bad shapes and dtypes when traced, of bad values inside `value_checks`."""
 
+import fractions
 import functools
 
 import jax
@@ -388,9 +389,9 @@ def test_checkify_says_nothing_of_what_is_left_out():
             "entropy: p must be an array of numbers, got objects in it; pass a JAX or NumPy array.",
         ),
         (
-            lambda: xent_jax.softmax_cross_entropy(np.ma.masked_array(ROW), IDS),
+            lambda: xent_jax.softmax_cross_entropy(ROW, fractions.Fraction(1)),
             TypeError,
-            "softmax_cross_entropy: logits must be an array of numbers, got numpy.MaskedArray; "
+            "softmax_cross_entropy: labels must be an array of numbers, got fractions.Fraction; "
             "pass a JAX or NumPy array.",
         ),
         (

@@ -47,9 +47,7 @@ def class_frequencies(
     what this returns.
     """
     name = "class_frequencies"
-    num_classes = check.integer(
-        name, "num_classes", num_classes, "be a positive int", positive=True
-    )
+    num_classes = check.integer(name, "num_classes", num_classes, positive=True)
     labels, ids = check.label_array(name, labels)
     if not ids:
         check.distributions(name, labels, num_classes)

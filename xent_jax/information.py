@@ -394,7 +394,7 @@ def kl_estimate(
     check.one_of(name, "kind", kind, ("k1", "k2", "k3"))
     log_p, log_q = check.real_array(name, "log_p", log_p), check.real_array(name, "log_q", log_q)
     check.same_shape(name, "log_p", log_p, "log_q", log_q)
-    kept = None if where is None else check.mask(name, "log_p", where, log_p, True)
+    kept = None if where is None else check.mask(name, "log_p", where, log_p, elementwise=True)
     data = [("log_p", log_p), ("log_q", log_q)]
     if kept is not None:
         data = [(a, jnp.where(kept, x, jnp.zeros((), x.dtype))) for a, x in data]

@@ -133,9 +133,8 @@ def sigmoid_focal_loss(
         name, logits, labels, where, ignore_index, label_smoothing
     )
     dtype = compute_dtype(z)
-    power = (
-        check.number(name, "gamma", gamma, check.NON_NEGATIVE).astype(dtype).reshape((1,) * z.ndim)
-    )
+    gamma = check.number(name, "gamma", gamma, check.NON_NEGATIVE)
+    power = gamma.astype(dtype).reshape((1,) * z.ndim)
     one, zero = jnp.ones((), dtype), jnp.ones((), dtype)
     if alpha is not None:
         one = check.number(name, "alpha", alpha, check.UNIT).astype(dtype)

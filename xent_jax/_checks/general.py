@@ -91,15 +91,19 @@ def integer(
     name: str,
     argument: str,
     given: Any,
-    must: str = "be an int",
-    hint: str = "",
+    *,
     positive: bool = False,
-) -> int:
-    """A Python int, or whatever else is an index."""
+    optional: bool = False,
+    hint: str = "",
+) -> Any:
+    """A Python int, or whatever else is an index; None too if it is optional."""
+    if optional and given is None:
+        return None
     fits = hasattr(given, "__index__") and not isinstance(given, bool)
     if not fits or (positive and operator.index(given) < 1):
         error = ValueError if positive else TypeError
-        raise error(f"{name}: {argument} must {must}, got {given!r}{hint}.")
+        kind = f"{'a positive' if positive else 'an'} int{' or None' if optional else ''}"
+        raise error(f"{name}: {argument} must be {kind}, got {given!r}{hint}.")
     return operator.index(given)
 
 
@@ -118,6 +122,7 @@ def of_shape(
     shape: tuple[int, ...],
     must: str,
     of: str,
+    *,
     hint: str = "broadcast it with jnp.broadcast_to",
 ) -> Array:
     """x, which `must`, such as "hold one number per token", of a shape that follows from `of`."""
@@ -129,7 +134,7 @@ def of_shape(
 
 
 def broadcastable(
-    name: str, argument: str, x: Array, of: str, shape: tuple[int, ...], hint: str
+    name: str, argument: str, x: Array, of: str, shape: tuple[int, ...], *, hint: str
 ) -> Array:
     """x, which broadcasts to the shape of the argument `of`."""
     try:

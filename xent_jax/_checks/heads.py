@@ -35,7 +35,7 @@ def head(
     b = real_array(name, b_name, b)
     if b.shape:
         must, of = "hold one number per class", f"{w_name} of shape {w.shape}"
-        of_shape(name, b_name, b, w.shape[1:], must, of, "or give one number for all")
+        of_shape(name, b_name, b, w.shape[1:], must, of, hint="or give one number for all")
     return x, w, jnp.broadcast_to(b, w.shape[1:])
 
 

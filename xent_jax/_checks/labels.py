@@ -50,7 +50,7 @@ def id_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> 
         hint += f", or axis={fitting[0]} if it holds the classes" if fitting else ""
     must = "have the shape of logits without its class axes"
     of = f"logits of shape {logits.shape}"
-    of_shape(name, "integer labels", labels, expected, must, of, hint)
+    of_shape(name, "integer labels", labels, expected, must, of, hint=hint)
 
 
 def _without(logits: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -76,7 +76,7 @@ def ignore_index_for_ids(name: str, ignore_index: Any, ids: bool) -> None:
             f"{name}: ignore_index goes with integer labels, got floating labels; "
             "mask examples by multiplying the loss instead."
         )
-    integer(name, "ignore_index", ignore_index, "be an int or None")
+    integer(name, "ignore_index", ignore_index, optional=True)
 
 
 def differs(labels: Array, ignore_index: int) -> Array:

@@ -19,7 +19,7 @@ def mask(name: str, argument: str, where: Any, x: Array, elementwise: bool = Fal
                 "where says which classes exist, a mask of examples goes to jnp.average(values, "
                 f"weights=mask): {hint} to have 0 for an example"
             )
-    return broadcastable(name, "where", where, argument, x.shape, hint)
+    return broadcastable(name, "where", where, argument, x.shape, hint=hint)
 
 
 def class_mask(name: str, where: Any, classes: int) -> Array:
@@ -31,7 +31,7 @@ def class_mask(name: str, where: Any, classes: int) -> Array:
         (classes,),
         "hold one boolean per class",
         "these logits",
-        "tokens are left out by weights=",
+        hint="tokens are left out by weights=",
     )
 
 

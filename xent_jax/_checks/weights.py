@@ -17,7 +17,8 @@ def class_weights(
     """One number per class, not negative."""
     must, of = "hold one number per class", "these logits"
     hint = "for several class axes they are flat, as the ids are"
-    weights = of_shape(name, argument, real_array(name, argument, given), shape, must, of, hint)
+    weights = real_array(name, argument, given)
+    of_shape(name, argument, weights, shape, must, of, hint=hint)
     return _not_negative(name, argument, weights)
 
 
@@ -25,9 +26,8 @@ def label_weights(name: str, argument: str, given: Any, shape: tuple[int, ...]) 
     """Numbers that broadcast to the shape of the logits, not negative."""
     weights = real_array(name, argument, given)
     hint = "give one number, or one per label"
-    return _not_negative(
-        name, argument, broadcastable(name, argument, weights, "logits", shape, hint)
-    )
+    broadcastable(name, argument, weights, "logits", shape, hint=hint)
+    return _not_negative(name, argument, weights)
 
 
 def _not_negative(name: str, argument: str, weights: Array) -> Array:

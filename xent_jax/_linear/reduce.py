@@ -112,10 +112,8 @@ def plan(
     constants: int = 0,
     weighs: bool = False,
 ) -> Plan:
-    chunk = options.chunk_size
-    if chunk is not None:
-        must, hint = "be a positive int or None", "; None chooses it from the shapes"
-        chunk = check.integer(name, "chunk_size", chunk, must, hint, positive=True)
+    chunk, hint = options.chunk_size, "; None chooses it from the shapes"
+    chunk = check.integer(name, "chunk_size", chunk, positive=True, optional=True, hint=hint)
     precision = check.precision(name, options.precision)
     ignores = options.ignore_index is not None
     f = here.shaping.logits_fn
