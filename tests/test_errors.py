@@ -1,5 +1,6 @@
 """Every message: of bad shapes and dtypes when traced, of bad values inside `value_checks`."""
 
+import fractions
 import functools
 
 import jax
@@ -58,8 +59,10 @@ def test_strings(function):
     for place, name in enumerate(names(function)):
         args = arguments(function)
         args[place] = np.array(["a", "b"])
-        with pytest.raises(TypeError, match=rf"(?s){function.name}\b.* path {name}\b"):
-            function(*args)
+        ids = "number the classes, as np.unique(names, return_inverse=True) does"
+        hint = ids if name == "labels" else "pass a JAX or NumPy array"
+        says = f"{name} must be an array of numbers, got text in it; {hint}."
+        refuses(TypeError, says, function, *args)
 
 
 @each(OVER_CLASSES)
@@ -115,6 +118,64 @@ def test_where(function):
             "give it that shape, or axes of size one."
         )
         refuses(ValueError, says, function, *args, where=np.ones(shape, bool))
+    hint = "give it the shape (2, 1)"
+    if not function.elementwise:
+        hint = (
+            "where says which classes exist, a mask of examples goes to jnp.average(values, "
+            f"weights=mask): {hint} to have 0 for an example"
+        )
+    says = f"where of shape (2,) does not broadcast to {name} of shape (2, 3); {hint}."
+    refuses(ValueError, says, function, *args, where=np.ones(2, bool))
+
+
+@each([f for f in FUNCTIONS if f.kinds[-1] in ("id", "y")])
+def test_swapped(function):
+    """Ids come where logits belong. Of equal shapes it cannot be told: integers may be logits."""
+    says = (
+        "logits holds int32 of shape (2,) and labels float32 of shape (2, 3); swapped? "
+        f"The order is {function.name}(logits, labels)."
+    )
+    refuses(ValueError, says, function, IDS.astype(np.int32), ROW)
+
+
+@each([f for f in FUNCTIONS if len(f.kinds) == 2 and f.kinds[-1] not in ("id", "y")])
+def test_ids_for_a_distribution(function):
+    first, second = names(function)
+    for place, name in enumerate((first, second)):
+        args = arguments(function)
+        args[place] = IDS.astype(np.int32)
+        says = (
+            f"{name} holds int32 of shape (2,); class ids go to softmax_cross_entropy(logits, "
+            "labels), here both are distributions."
+        )
+        refuses(ValueError, says, function, *args)
+
+
+def test_one_id_per_row_of_binary_logits():
+    (function,) = select(name="sigmoid_cross_entropy", kinds=("zp", "id"))
+    says = (
+        "labels of shape (2,) hold one id per row of the logits of shape (2, 3), and must hold 0 "
+        "or 1 per logit; softmax_cross_entropy takes one id per row."
+    )
+    refuses(ValueError, says, function, ROW, IDS)
+
+
+@each(FUNCTIONS)
+def test_names_of_peers(function):
+    """What others call an option, or have where we have none."""
+    args = arguments(function)
+    options = {
+        "reduction": "the values are not reduced: take jnp.mean(values), or jnp.average(values, "
+        "weights=…).",
+        "bias": "add it to the logits.",
+        "softcap": "cap the logits before: softcap * jnp.tanh(logits / softcap).",
+        "mask": "where= leaves out classes, jnp.average(values, weights=mask) examples.",
+    }
+    if not function.elementwise:
+        options |= {"dim": "did you mean 'axis'?", "keepdim": "did you mean 'keepdims'?"}
+    for option, advice in options.items():
+        says = f"there is no argument {option!r}; {advice}"
+        refuses(TypeError, says, function, *args, **{option: 1.0})
 
 
 @pytest.mark.parametrize(
@@ -125,10 +186,11 @@ def test_where(function):
             np.eye(3, dtype=int)[IDS],
             "a distribution over classes must have a floating dtype: labels.astype(jnp.float32)",
         ),
-        (np.array([0, 1, 2]), "give one id per example"),
+        (np.array([0, 1, 2]), "give one id per example, or axis=0 if it holds the classes"),
+        (np.arange(4), "give one id per example"),
         (np.array(0), "give one id per example"),
     ],
-    ids=["column", "one-hot", "too many", "scalar"],
+    ids=["column", "one-hot", "by class", "too many", "scalar"],
 )
 def test_shape_of_ids(labels, hint):
     (function,) = select(row="softmax", kinds=("zp", "id"))
@@ -286,14 +348,86 @@ def test_checkify_says_nothing_of_what_is_left_out():
         (
             lambda: xent_jax.softmax_cross_entropy(ROW, IDS, reduction="mean"),
             TypeError,
-            "softmax_cross_entropy: got an unexpected keyword argument 'reduction'; data are "
-            "positional, options go by keyword.",
+            "softmax_cross_entropy: there is no argument 'reduction'; the values are not reduced: "
+            "take jnp.mean(values), or jnp.average(values, weights=…).",
+        ),
+        (
+            lambda: xent_jax.softmax_cross_entropy(ROW, IDS, weight=ROW[0]),
+            TypeError,
+            "softmax_cross_entropy: there is no argument 'weight'; did you mean 'class_weights'? "
+            "Examples are weighted by jnp.average(values, weights=…).",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_cross_entropy(ROW, ROW.T, IDS % 2, weight=IDS),
+            TypeError,
+            "linear_softmax_cross_entropy: there is no argument 'weight'; did you mean 'weights' "
+            "or 'class_weights'?",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_cross_entropy(ROW, ROW.T, IDS % 2, bias=IDS),
+            TypeError,
+            "linear_softmax_cross_entropy: there is no argument 'bias'; did you mean 'b'?",
+        ),
+        (
+            lambda: xent_jax.entropy(ROW, unknown=1),
+            TypeError,
+            "entropy: there is no argument 'unknown'; the data are (p), options go by keyword.",
+        ),
+        (
+            lambda: xent_jax.softmax_cross_entropy(input=ROW, target=IDS),
+            TypeError,
+            "softmax_cross_entropy: there is no argument 'input'; did you mean 'logits'?",
+        ),
+        (
+            lambda: xent_jax.entropy(["a", "b"]),
+            TypeError,
+            "entropy: p must be an array of numbers, got text in it; pass a JAX or NumPy array.",
+        ),
+        (
+            lambda: xent_jax.entropy(np.array([0.5, None])),
+            TypeError,
+            "entropy: p must be an array of numbers, got objects in it; pass a JAX or NumPy array.",
+        ),
+        (
+            lambda: xent_jax.softmax_cross_entropy(ROW, fractions.Fraction(1)),
+            TypeError,
+            "softmax_cross_entropy: labels must be an array of numbers, got fractions.Fraction; "
+            "pass a JAX or NumPy array.",
+        ),
+        (
+            lambda: xent_jax.mutual_information(None),
+            TypeError,
+            "mutual_information: joint must be an array of numbers, got NoneType; pass a JAX or "
+            "NumPy array.",
+        ),
+        (
+            lambda: xent_jax.entropy("p"),
+            TypeError,
+            "entropy: p must be an array of numbers, got str; pass a JAX or NumPy array.",
+        ),
+        (
+            lambda: jax.jit(xent_jax.entropy)(ROW, axis=-1),
+            TypeError,
+            "entropy: axis must be a plain Python value, known when the call is compiled, got a "
+            "traced value; close over it, or make it static in your jax.jit.",
+        ),
+        (
+            lambda: xent_jax.sigmoid_cross_entropy(ROW[:, :1], IDS),
+            ValueError,
+            "sigmoid_cross_entropy: logits and labels must have the same shape, got (2, 1) and "
+            "(2,); squeeze the extra axis, logits[..., 0].",
+        ),
+        (
+            lambda: xent_jax.sigmoid_kl_divergence(ROW[:, :1], ROW[:, 0]),
+            ValueError,
+            "sigmoid_kl_divergence: p_logits and q_logits must have the same shape, got (2, 1) and "
+            "(2,); squeeze the extra axis, p_logits[..., 0].",
         ),
         (
             lambda: xent_jax.kl_estimate(ROW, ROW, "k1"),
             TypeError,
-            "kl_estimate: too many positional arguments; data are positional, options go by "
-            "keyword.",
+            "kl_estimate: too many positional arguments; the data are (log_p, log_q), options go "
+            "by keyword.",
         ),
         (
             lambda: xent_jax.softmax_cross_entropy(ROW, IDS, class_weights="balanced"),
@@ -305,7 +439,7 @@ def test_checkify_says_nothing_of_what_is_left_out():
             lambda: xent_jax.class_frequencies(IDS, jnp.max(IDS) + 1),
             TypeError,
             "class_frequencies: num_classes must be a plain Python value, known when the call is "
-            "compiled, got ArrayImpl; pass int(...), float(...) or a tuple.",
+            "compiled, got an array; pass int(...), float(...) or a tuple.",
         ),
         (
             lambda: xent_jax.entropy(ROW, axis=[0, 1]),
@@ -325,3 +459,69 @@ def test_calls_that_jax_alone_would_refuse(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+X, W, TOKENS = ROW[:, :2], np.ones((2, 4), np.float32), IDS.astype(np.int32)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda: xent_jax.linear_softmax_cross_entropy(np.ones((3, 4), np.float32), ROW, IDS),
+            r"got \(3, 4\) and \(2, 3\); swapped\? x comes first, then w\.",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_cross_entropy(X, W.T, IDS),
+            r"got \(2, 2\) and \(4, 2\); pass w\.T\.",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_cross_entropy(TOKENS, X, W),
+            r"x holds int32 of shape \(2,\) and labels float32 of shape \(2, 4\); swapped\? The "
+            r"order is linear_softmax_cross_entropy\(x, w, labels\)\.",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_statistics(X, TOKENS, W),
+            r"w holds int32 .* swapped\? The order is linear_softmax_statistics\(x, w, labels\)\.",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_cross_entropy(X, W, np.eye(4, dtype=int)[IDS]),
+            r"labels of 0 and 1 become ids by jnp\.argmax\(labels, -1\), and several ids",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_cross_entropy(X, W, IDS.astype(np.float32)),
+            r"must be integer class ids, got float32; .*, of ids labels\.astype\(int\)\.",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_loss(lambda s, u: s.entropy, X, W, IDS),
+            r"loss_fn is called with the statistics and data of one token, 1 arguments: missing a "
+            r"required argument: 'u'; data follow labels, one array for each\.",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_loss(lambda s: s.entropy, None, W, IDS),
+            r"x must be an array of numbers, got NoneType; pass a JAX or NumPy array\.",
+        ),
+        (
+            lambda: xent_jax.linear_softmax_entropy(X, None, logits_fn=jnp.tanh),
+            r"w must be an array of numbers, got NoneType; pass a JAX or NumPy array\.",
+        ),
+        (
+            lambda: xent_jax.linear_sigmoid_cross_entropy(X, None, lambda y: y, W),
+            r"w must be an array of numbers, got NoneType; pass a JAX or NumPy array\.",
+        ),
+        (
+            lambda: xent_jax.linear_sigmoid_cross_entropy(X, W, lambda y: y),
+            r"labels, a function, is called with the data of one token, 0 arguments: missing",
+        ),
+    ],
+)
+def test_the_linear_row(call, says):
+    with pytest.raises((TypeError, ValueError), match=rf"^linear_\w+: .*{says}"):
+        call()
+
+
+@pytest.mark.parametrize("function", [xent_jax.softmax_statistics, xent_jax.softmax_focal_loss])
+def test_swapped_before_the_shapes_are_looked_at(function):
+    for labels, logits in ((np.int32(1), ROW[0]), ([0, 1], ROW.tolist())):
+        with pytest.raises(ValueError, match=r"^softmax_\w+: logits holds int32 .* swapped\? The"):
+            function(labels, logits)

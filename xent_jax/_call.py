@@ -25,9 +25,9 @@ _STATIC = frozenset(
 )
 # Options that may be traced, with their range: a Python number is judged before the call.
 _TRACEABLE = {
-    "label_smoothing": (0.0, 1.0, ""),
-    "z_loss": (0.0, math.inf, "; 1e-4 is usual, 0 is none"),
-    "beta": (0.0, 1.0, ""),
+    "label_smoothing": (check.UNIT, ""),
+    "z_loss": (check.FINITE, "; 1e-4 is usual, 0 is none"),
+    "beta": (check.UNIT, ""),
 }
 
 
@@ -80,7 +80,7 @@ def compiled(
                 try:
                     return method(*args, **kwargs)
                 except (TypeError, ValueError):
-                    check.kinds_of_arguments(f, options, args, kwargs)
+                    check.explain(f, options, args, kwargs)
                     raise
 
             return call

@@ -20,7 +20,7 @@ def frequencies(name: str, labels: Any, num_classes: int, weights: Any) -> Array
         check.probabilities(name, "labels", labels)
     if weights is not None:
         examples = labels.shape if ids else labels.shape[:-1]
-        weights = widen(check.per_entry(name, "weights", weights, examples))
+        weights = widen(check.example_weights(name, weights, examples, "label", "these labels"))
     if ids:
         weights = jnp.ones_like(labels, jnp.int32) if weights is None else weights
         return _count(labels, num_classes, weights)
@@ -93,7 +93,7 @@ def log_beta(name: str, beta: Any, n: Array) -> Array:
     if isinstance(beta, PythonNumber):
         known = math.log(beta.value) if beta.value > 0.0 else -math.inf
         return jnp.full((), known, n.dtype)
-    beta = check.number(name, "beta", beta, 0.0, 1.0).astype(n.dtype)
+    beta = check.number(name, "beta", beta, check.UNIT).astype(n.dtype)
     return jnp.log1p(beta - 1.0)
 
 

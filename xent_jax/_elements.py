@@ -13,7 +13,7 @@ from ._math.dtypes import compute_dtype, match_precision, widen
 def element_data(name: str, argument: str, x: Any, where: Any) -> tuple[Array, Array | None]:
     """The data, 0 at the elements that do not exist, and the mask."""
     x = check.real_array(name, argument, x)
-    kept = None if where is None else check.mask(name, argument, where, x)
+    kept = None if where is None else check.mask(name, argument, where, x, elementwise=True)
     x = x if kept is None else jnp.where(kept, x, jnp.zeros((), x.dtype))
     check.no_nan(name, argument, x)
     return x, kept
@@ -47,7 +47,7 @@ def labelled_elements(
     y = jnp.where(counted, y, jnp.zeros((), y.dtype))
     z, y = match_precision(z, y)
     if labelling.label_smoothing is not None:
-        alpha = check.number(name, "label_smoothing", labelling.label_smoothing, 0.0, 1.0)
+        alpha = check.number(name, "label_smoothing", labelling.label_smoothing, check.UNIT)
         alpha = alpha.astype(compute_dtype(y))
         y = (1.0 - alpha) * widen(y) + alpha / 2
     element_mask = jnp.where(counted, jnp.where(valid, 1.0, jnp.nan), 0.0).astype(z.dtype)
@@ -58,7 +58,7 @@ def with_weight_of_1(name: str, pos_weight: Any, z: Array, y: Array) -> tuple[Ar
     """Logits, labels and the weight of label 1, NaN where it is negative, of one precision."""
     positive = jnp.ones((), compute_dtype(z))
     if pos_weight is not None:
-        positive = check.broadcastable(name, "pos_weight", pos_weight, z.shape)
+        positive = check.label_weights(name, "pos_weight", pos_weight, z.shape)
         z, positive = match_precision(z, positive)
         z, y = match_precision(z, y)
         positive = jnp.where(positive >= 0, positive, jnp.asarray(jnp.nan, positive.dtype))
@@ -70,7 +70,7 @@ def weights_of_labels(name: str, alpha: Any, z: Array) -> tuple[Array, Array]:
     """Those of label 1 and of label 0: α and 1 − α, or 1 for both."""
     if alpha is None:
         return jnp.ones(()), jnp.ones(())
-    one = check.number(name, "alpha", alpha, 0.0, 1.0).astype(compute_dtype(z))
+    one = check.number(name, "alpha", alpha, check.UNIT).astype(compute_dtype(z))
     return one, 1.0 - one
 
 

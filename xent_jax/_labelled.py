@@ -120,9 +120,9 @@ def traced_amounts(
     """α and the weight of the z-loss, None where they were not given, NaN out of range."""
     alpha = z_weight = None
     if label_smoothing is not None:
-        alpha = check.number(name, "label_smoothing", label_smoothing, 0.0, 1.0).astype(dtype)
+        alpha = check.number(name, "label_smoothing", label_smoothing, check.UNIT).astype(dtype)
     if z_loss is not None:
-        z_weight = check.number(name, "z_loss", z_loss, finite=True).astype(dtype)
+        z_weight = check.number(name, "z_loss", z_loss, check.FINITE).astype(dtype)
     return alpha, z_weight
 
 
@@ -166,10 +166,8 @@ def class_ids(name: str, labels: Any, z: Array, axes: Axes) -> tuple[Array, Arra
     """Class ids (int32) in range, with their class axes, and which were in range as given."""
     labels, ids = check.label_array(name, labels)
     if not ids:
-        raise TypeError(
-            f"{name}: labels must be integer class ids, got {labels.dtype}; of a distribution take "
-            "jnp.argmax."
-        )
+        rows, instead = z.ndim - len(local(axes)), "of a distribution take jnp.argmax"
+        check.integer_ids(name, labels, labels.dtype, rows, instead)
     check.one_for_all_shards(name, across(axes), "labels", labels)
     check.id_shape(name, labels, z, local(axes))
     if local(axes) == (z.ndim - 1,):

@@ -54,7 +54,7 @@ def class_frequencies(
     what this returns.
     """
     name = "class_frequencies"
-    num_classes = check.class_number(name, num_classes)
+    num_classes = check.integer(name, "num_classes", num_classes, positive=True)
     return frequencies(name, labels, num_classes, weights)
 
 
@@ -88,7 +88,7 @@ def logit_adjustment(counts: ArrayLike, *, tau: ArrayLike = 1.0) -> Array:
     """
     name = "logit_adjustment"
     n, valid = valid_counts(name, counts)
-    tau = widen(check.scalar(name, "tau", tau)).astype(n.dtype)
+    tau = widen(check.number(name, "tau", tau)).astype(n.dtype)
     return valid * log_prior(n, tau)
 
 

@@ -219,6 +219,6 @@ def kl_estimate(
     See also: `softmax_kl_divergence`, exact where all logits are at hand.
     """
     name = "kl_estimate"
-    check.estimator(name, kind)
+    check.one_of(name, "kind", kind, ("k1", "k2", "k3"))
     p, q, kept = element_pair(name, ("log_p", "log_q"), (log_p, log_q), where)
     return finish_elements(name, kl_estimate_row(kind)((), None, p, q), kept)

@@ -72,7 +72,7 @@ def softmax_focal_loss(
     `focal_gamma`.
     """
     name = "softmax_focal_loss"
-    cost = Cost(focal, (check.number(name, "gamma", gamma),))
+    cost = Cost(focal, (check.number(name, "gamma", gamma, check.NON_NEGATIVE),))
     rows = Rows(axis, where, base, keepdims, axis_name)
     labelling = Labelling(ignore_index, label_smoothing, class_weights)
     return labelled(name, logits, labels, rows, labelling, cost)
@@ -125,7 +125,7 @@ def sigmoid_focal_loss(
     name = "sigmoid_focal_loss"
     labelling = Labelling(ignore_index, label_smoothing)
     z, y, element_mask, kept = labelled_elements(name, logits, labels, where, labelling)
-    power = check.number(name, "gamma", gamma)
+    power = check.number(name, "gamma", gamma, check.NON_NEGATIVE)
     data = beside_elements(z, power, *weights_of_labels(name, alpha, z))
     return finish_elements(name, sigmoid_focal_row((), element_mask, z, y, *data), kept, base)
 
@@ -182,7 +182,7 @@ def softmax_poly_loss(
     See also: `softmax_cross_entropy`, `softmax_focal_loss`.
     """
     name = "softmax_poly_loss"
-    cost = Cost(poly, (check.scalar(name, "epsilon", epsilon),))
+    cost = Cost(poly, (check.number(name, "epsilon", epsilon),))
     rows = Rows(axis, where, base, keepdims, axis_name)
     labelling = Labelling(ignore_index, label_smoothing, class_weights)
     return labelled(name, logits, labels, rows, labelling, cost)
@@ -241,7 +241,7 @@ def softmax_generalized_cross_entropy(
     See also: `softmax_cross_entropy`, `tsallis_entropy`, which deforms the logarithm alike.
     """
     name = "softmax_generalized_cross_entropy"
-    cost = Cost(generalized, (check.number(name, "q", q, 0.0, 1.0),))
+    cost = Cost(generalized, (check.number(name, "q", q, check.UNIT),))
     rows = Rows(axis, where, base, keepdims, axis_name)
     labelling = Labelling(ignore_index, label_smoothing, class_weights)
     return labelled(name, logits, labels, rows, labelling, cost)

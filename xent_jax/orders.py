@@ -16,7 +16,7 @@ from ._rows.row_function import RowFunction
 
 def _of_order(name: str, row: RowFunction, alpha: ArrayLike, axes: Axes, *data: Array) -> Array:
     # A bad order gives NaN for every row, and is 1 for the formulae.
-    order = check.number(name, "alpha", alpha).astype(compute_dtype(data[0]))
+    order = check.number(name, "alpha", alpha, check.NON_NEGATIVE).astype(compute_dtype(data[0]))
     order = order.reshape((1,) * data[0].ndim)
     bad = jnp.isnan(order)
     row_mask = mask_of_rows(data[0], axes, None, valid=~bad)

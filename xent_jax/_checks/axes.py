@@ -4,10 +4,10 @@ import operator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from .._class_axes import varying
+from .general import as_array
 
 
 def class_axes(name: str, argument: str, x: Array, axis: Any) -> tuple[int, ...]:
@@ -85,10 +85,11 @@ def one_for_all_shards(name: str, axis_names: tuple[str, ...], argument: str, x:
 
 
 def joint_axes(name: str, joint: Any, axis: Any) -> None:
-    if jnp.ndim(joint) < 2:
+    shape = as_array(name, "joint", joint).shape
+    if len(shape) < 2:
         raise ValueError(
-            f"{name}: joint must be a table p(x, y) of two axes at least, got shape "
-            f"{jnp.shape(joint)}; for independent X and Y that is jnp.outer(p, q)."
+            f"{name}: joint must be a table p(x, y) of two axes at least, got shape {shape}; "
+            "for independent X and Y that is jnp.outer(p, q)."
         )
     if not isinstance(axis, tuple) or len(axis) != 2:
         raise ValueError(

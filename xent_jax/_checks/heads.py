@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from .arrays import real_array
+from .general import of_shape, real_array
 
 
 def head(
@@ -15,11 +15,11 @@ def head(
     x_name, w_name, b_name = arguments
     x, w = real_array(name, x_name, x), real_array(name, w_name, w)
     if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[0]:
-        hint = (
-            f"pass {w_name}.T"
-            if x.ndim and w.ndim == 2 and x.shape[-1] == w.shape[1]
-            else f"the last axis of {x_name} is contracted with the first of {w_name}"
-        )
+        hint = f"the last axis of {x_name} is contracted with the first of {w_name}"
+        if w.ndim == 2 and x.shape[-1:] == w.shape[1:]:
+            hint = f"pass {w_name}.T"
+        elif x.ndim == 2 <= w.ndim and w.shape[-1] == x.shape[0]:
+            hint = f"swapped? {x_name} comes first, then {w_name}"
         raise ValueError(
             f"{name}: {x_name} must be (..., features) and {w_name} (features, classes), got "
             f"{x.shape} and {w.shape}; {hint}."
@@ -33,11 +33,9 @@ def head(
     if b is None:
         return x, w, None
     b = real_array(name, b_name, b)
-    if b.shape not in ((), w.shape[1:]):
-        raise ValueError(
-            f"{name}: {b_name} must hold one number per class, {w.shape[1:]} for {w_name} of shape "
-            f"{w.shape}, or be one number for all, got {b.shape}."
-        )
+    if b.shape:
+        must, of = "hold one number per class", f"{w_name} of shape {w.shape}"
+        of_shape(name, b_name, b, w.shape[1:], must, of, hint="or give one number for all")
     return x, w, jnp.broadcast_to(b, w.shape[1:])
 
 

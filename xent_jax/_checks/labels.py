@@ -1,13 +1,13 @@
 """Labels: class ids and distributions."""
 
-import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .arrays import as_array, real_array, same_shape
+from .arrays import same_shape
+from .general import as_array, integer, of_shape, real_array
 
 
 def label_array(name: str, labels: Any) -> tuple[Array, bool]:
@@ -22,7 +22,7 @@ def label_array(name: str, labels: Any) -> tuple[Array, bool]:
 
 
 def soft_label_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> None:
-    if labels.shape == tuple(n for i, n in enumerate(logits.shape) if i not in axes):
+    if labels.shape == _without(logits, axes):
         raise ValueError(
             f"{name}: floating labels are distributions of the shape of logits, {logits.shape}, "
             f"got {labels.dtype} of shape {labels.shape}; class ids must be integers: "
@@ -31,21 +31,30 @@ def soft_label_shape(name: str, labels: Array, logits: Array, axes: tuple[int, .
     same_shape(name, "logits", logits, "labels", labels)
 
 
+def integer_ids(name: str, labels: Array, kind: Any, rows: int, instead: str) -> None:
+    """Labels that must be ids are not, but of another `kind`; `rows` is how many axes ids have."""
+    if kind != jnp.bool_ and labels.ndim == rows:
+        instead += ", of ids labels.astype(int)"
+    raise TypeError(f"{name}: labels must be integer class ids, got {kind}; {instead}.")
+
+
 def id_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> None:
-    expected = tuple(n for i, n in enumerate(logits.shape) if i not in axes)
-    if labels.shape == expected:
-        return
-    hint = (
-        "squeeze the extra axis, e.g. labels[..., 0]"
-        if labels.ndim == logits.ndim
-        else "give one id per example"
-    )
+    expected = _without(logits, axes)
+    hint = "give one id per example"
     if labels.shape == logits.shape:
         hint = "a distribution over classes must have a floating dtype: labels.astype(jnp.float32)"
-    raise ValueError(
-        f"{name}: integer labels must have the shape of logits without its class axes, "
-        f"{expected} for logits of shape {logits.shape}, got {labels.shape}; {hint}."
-    )
+    elif labels.ndim == logits.ndim:
+        hint = "squeeze the extra axis, e.g. labels[..., 0]"
+    else:
+        fitting = [a for a in range(logits.ndim) if labels.shape == _without(logits, (a,))]
+        hint += f", or axis={fitting[0]} if it holds the classes" if fitting else ""
+    must = "have the shape of logits without its class axes"
+    of = f"logits of shape {logits.shape}"
+    of_shape(name, "integer labels", labels, expected, must, of, hint=hint)
+
+
+def _without(logits: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for i, n in enumerate(logits.shape) if i not in axes)
 
 
 def label_sharding(name: str, labels: Array, logits: Array) -> None:
@@ -67,8 +76,7 @@ def ignore_index_for_ids(name: str, ignore_index: Any, ids: bool) -> None:
             f"{name}: ignore_index goes with integer labels, got floating labels; "
             "mask examples by multiplying the loss instead."
         )
-    if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__"):
-        raise TypeError(f"{name}: ignore_index must be an int or None, got {ignore_index!r}.")
+    integer(name, "ignore_index", ignore_index, optional=True)
 
 
 def differs(labels: Array, ignore_index: int) -> Array:
@@ -79,13 +87,17 @@ def differs(labels: Array, ignore_index: int) -> Array:
     return labels != ignore_index
 
 
-def token_labels(name: str, labels: Array, tokens: tuple[int, ...], few: tuple[int, ...]) -> None:
+def token_labels(
+    name: str, labels: Array, tokens: tuple[int, ...], few: tuple[int, ...], classes: int
+) -> None:
     if labels.shape == (*tokens, *few) and few != (0,):
         return
     expected = f"{tokens}" if not few else f"({', '.join(map(str, tokens))}, k)"
     hint = "give k ids per token, one as labels[..., None]" if few else "give one id per token"
     if not few and labels.shape[:-1] == tokens:
         hint = "several ids per token need label_probs, their probabilities"
+        if labels.shape[-1] == classes:
+            hint = f"labels of 0 and 1 become ids by jnp.argmax(labels, -1), and {hint}"
     shape = "the axes of the tokens and k" if few else "the shape of x without its features"
     raise ValueError(f"{name}: labels must have {shape}, {expected}, got {labels.shape}; {hint}.")
 
@@ -104,9 +116,3 @@ def distributions(name: str, labels: Array, classes: int) -> None:
             f"{name}: floating labels must be distributions over num_classes={classes} classes, "
             f"(..., {classes}), got shape {labels.shape}; class ids must have an integer dtype."
         )
-
-
-def class_number(name: str, given: Any) -> int:
-    if isinstance(given, bool) or not hasattr(given, "__index__") or operator.index(given) < 1:
-        raise ValueError(f"{name}: num_classes must be a positive int, got {given!r}.")
-    return operator.index(given)

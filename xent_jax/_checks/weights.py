@@ -6,22 +6,39 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .arrays import real_array
 from .axes import class_axes
+from .general import broadcastable, of_shape, real_array
 from .values import condition
 
 
 def class_weights(
     name: str, given: Any, shape: tuple[int, ...], argument: str = "class_weights"
 ) -> Array:
+    """One number per class, not negative."""
+    must, of = "hold one number per class", "these logits"
+    hint = "for several class axes they are flat, as the ids are"
     weights = real_array(name, argument, given)
-    if weights.shape != shape:
-        raise ValueError(
-            f"{name}: {argument} must hold one number per class, {shape} for these logits, "
-            f"got {weights.shape}; for several class axes they are flat, as the ids are."
-        )
+    of_shape(name, argument, weights, shape, must, of, hint=hint)
+    return _not_negative(name, argument, weights)
+
+
+def label_weights(name: str, argument: str, given: Any, shape: tuple[int, ...]) -> Array:
+    """Numbers that broadcast to the shape of the logits, not negative."""
+    weights = real_array(name, argument, given)
+    hint = "give one number, or one per label"
+    broadcastable(name, argument, weights, "logits", shape, hint=hint)
+    return _not_negative(name, argument, weights)
+
+
+def _not_negative(name: str, argument: str, weights: Array) -> Array:
     condition(lambda: weights >= 0, f"{name}: {argument} holds a negative or NaN weight.")
     return weights
+
+
+def example_weights(name: str, given: Any, shape: tuple[int, ...], per: str, of: str) -> Array:
+    """One real number per example."""
+    weights = real_array(name, "weights", given)
+    return of_shape(name, "weights", weights, shape, f"hold one number per {per}", of)
 
 
 def class_weight_sharding(name: str, weights: Array, logits: Array, axis: int) -> None:

@@ -54,7 +54,9 @@ def linear_cross_entropy(name: str, options: Options, given: Given) -> Any:
     share, smoothing = _smoothing(here, laid, alpha)
     cost = Cost(itself)
     if numbers["focal_gamma"] is not None:
-        gamma = check.number(name, "focal_gamma", numbers["focal_gamma"]).astype(here.dtype)
+        gamma = check.number(
+            name, "focal_gamma", numbers["focal_gamma"], check.NON_NEGATIVE
+        ).astype(here.dtype)
         cost = Cost(focal, (gamma,))
 
     constant = statistics_names(not few) if options.return_statistics else ()

@@ -37,10 +37,10 @@ def token_ids(
     labels, integers = check.label_array(name, labels)
     if not integers or kind == jnp.bool_:
         kind = labels.dtype if kind is None else kind
-        raise TypeError(f"{name}: labels must be integer class ids, got {kind}; {instead}.")
+        check.integer_ids(name, labels, kind, len(here.shape), instead)
     check.ignore_index_for_ids(name, ignore_index, True)
     few = labels.shape[-1:] if several else ()
-    check.token_labels(name, labels, here.shape, few)
+    check.token_labels(name, labels, here.shape, few, here.classes)
     ids = here.per_token(labels, *(few or (1,)))
     in_range = (ids >= 0) & (ids <= here.classes - 1)
     named, counted = jnp.ones(ids.shape, bool), None

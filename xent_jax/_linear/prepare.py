@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import _checks as check
 from .._class_axes import class_count, varying
@@ -20,9 +21,10 @@ def prepare_logits_fn(name: str, given: dict[str, Any]) -> None:
         return
     check.function(name, "logits_fn", f, "lambda z: 30 * jnp.tanh(z / 30)")
     x, w = (given[key] for key in (("x", "w") if "x" in given else ("xp", "wp")))
-    if jnp.ndim(w) == 2:  # else a message follows
-        over = _mesh_axes(given)
-        given["logits_fn"] = _traced_logits_fn(name, f, _dtype(x), jnp.shape(w)[1], over)
+    if np.ndim(w) != 2:
+        given["logits_fn"] = None  # a message about w follows
+        return
+    given["logits_fn"] = _traced_logits_fn(name, f, _dtype(x), np.shape(w)[1], _mesh_axes(given))
 
 
 def _mesh_axes(given: dict[str, Any]) -> tuple[str, ...]:
@@ -74,6 +76,7 @@ def prepare_loss(name: str, given: dict[str, Any]) -> None:
     check.function(name, "loss_fn, the first argument,", f, "lambda s: -s.log_prob")
     data, labelled = _data(name, given), given.get("labels") is not None
     statistics = token_structs(_dtype(given["x"]), labelled)
+    check.takes(name, "loss_fn", f, "the statistics and data", statistics, *data)
     try:
         function, out = traced_function(f, statistics, *data, over=_axes_of_tokens(given))
     except TypeError as error:
@@ -97,9 +100,13 @@ def prepare_labels(name: str, given: dict[str, Any]) -> None:
         check.no_data_beside_ids(name, given.get("data", ()))
         return
     check.no_ignore_index(name, given.get("ignore_index"))
-    function, out = traced_function(f, *_data(name, given), over=_axes_of_tokens(given))
+    data = _data(name, given)
+    check.takes(name, "labels, a function,", f, "the data", *data)
+    function, out = traced_function(f, *data, over=_axes_of_tokens(given))
     axes = (1, *check.bound_axes(name, given.get("axis_name")))
-    check.labels_of_function(name, out, (class_count(given["w"], axes),))
+    if np.ndim(given["w"]) == 2:  # else a message follows
+        w = jax.ShapeDtypeStruct(np.shape(given["w"]), jnp.float32)
+        check.labels_of_function(name, out, (class_count(w, axes),))
     given["labels"] = function
 
 
@@ -110,7 +117,7 @@ def ids_or_function(labels: Any) -> tuple[Any, TracedFunction | None]:
 
 def _data(name: str, given: dict[str, Any]) -> tuple[Any, ...]:
     """The data become arrays with all axes of the tokens; returned is what one token has."""
-    lead = jnp.shape(given["x"])[:-1]
+    lead = np.shape(given["x"])[:-1]
     paths, structure = jax.tree.flatten_with_path(tuple(given.get("data", ())))
     leaves = [
         check.token_data(name, f"data{jax.tree_util.keystr(path)}", x, lead) for path, x in paths

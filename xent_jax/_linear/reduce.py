@@ -82,9 +82,9 @@ def batch(name: str, arguments: Any, given: Any, options: Options, where: Any, s
         where = check.class_mask(name, where, classes)
     softcap, logits_fn, temperature = shape
     if softcap is not None:
-        softcap = check.positive(name, "softcap", softcap).astype(dtype)
+        softcap = check.number(name, "softcap", softcap, check.POSITIVE).astype(dtype)
     if temperature is not None:
-        temperature = check.positive(name, "temperature", temperature).astype(dtype)
+        temperature = check.number(name, "temperature", temperature, check.POSITIVE).astype(dtype)
     shaping = Shaping(softcap, logits_fn, temperature)
     axes = check.mesh_axes(name, options.axis_name, arguments[0][1], heads[0].w)
     return Batch(tuple(heads), lead, tokens, where, shaping, axes)
@@ -113,7 +113,8 @@ def plan(
     constants: int = 0,
     weighs: bool = False,
 ) -> Plan:
-    chunk = check.chunk_size(name, options.chunk_size)
+    chunk, hint = options.chunk_size, "; None chooses it from the shapes"
+    chunk = check.integer(name, "chunk_size", chunk, positive=True, optional=True, hint=hint)
     precision = check.precision(name, options.precision)
     ignores = options.ignore_index is not None
     f = here.shaping.logits_fn
@@ -184,13 +185,15 @@ def _weights(name: str, here: Batch, inputs: Inputs) -> Array:
     """Per token, 0 for one that is left out."""
     given = jnp.ones((), here.dtype)
     if inputs.weights is not None:
-        given = here.per_token(check.per_token(name, "weights", inputs.weights, here.shape))
+        given = here.per_token(
+            check.example_weights(name, inputs.weights, here.shape, "token", "this x")
+        )
     return jnp.where(inputs.tokens.row_mask[..., 0] == 0.0, 0.0, given.astype(here.dtype))
 
 
 def _mean(name: str, total: Array, weights: Array, inputs: Inputs) -> Array:
     if inputs.normalizer is not None:
-        normalizer = check.scalar(name, "normalizer", inputs.normalizer).astype(total.dtype)
+        normalizer = check.number(name, "normalizer", inputs.normalizer).astype(total.dtype)
     elif inputs.mass is not None:
         normalizer = jnp.sum(jnp.where(weights == 0.0, 0.0, weights * inputs.mass))
     else:
