@@ -23,8 +23,9 @@ classes need. What all of them have in common:
 - float16, bfloat16 and narrower are computed and returned in float32, float64 in float64. Gradients
   have the dtype of the input.
 - 0·log 0 = 0, p > 0 where q = 0 is +inf, and p = q exactly 0, with gradients that are never NaN. A
-  logit of −inf is a class of probability 0. Bad shapes raise when traced. A bad value gives NaN for
-  its example, and inside `value_checks()` a message under `jax.experimental.checkify`.
+  logit of −inf is a class of probability 0; one beyond ±4e37 counts as infinite. Bad shapes raise
+  when traced. A bad value gives NaN for its example, and inside `value_checks()` a message under
+  `jax.experimental.checkify`.
 - Every option that is a number of the loss (smoothing, γ, temperature, …) may be traced, and a
   parameter of a loss is differentiated. Every function works under jit, vmap, grad, jvp, hessian,
   scan, checkpoint, shard_map, explicit and automatic meshes, and jax.export.

@@ -94,7 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         targets=targets,
         progress=_progress,
     )
-    results: dict[str, Any] = {"environment": environment(settings.peers), "suites": {}}
+    packages = tuple(p for name in names for p in getattr(suites.load(name), "PACKAGES", ()))
+    results: dict[str, Any] = {"environment": environment(settings.peers, packages), "suites": {}}
     print(*(f"{key}: {value}" for key, value in results["environment"].items()), sep="\n")
     for name in dict.fromkeys(names):
         suite, rows = suites.load(name), results["suites"].setdefault(name, [])

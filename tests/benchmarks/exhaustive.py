@@ -19,8 +19,8 @@ import xent_jax
 _BITS = {"float32": 32, "bfloat16": 16, "float16": 16}
 _CHUNK = 2**24
 # XLA may flush e^{−|z|} to 0 where it is no normal number, and what is made of it is 88 times that.
-_FLOOR = 2.0**-119
-# Beyond it a logit of a softmax counts as infinite: differences of differences are to stay finite.
+_FLOOR = 2.0**-118
+# Above it a logit of a softmax counts as infinite: differences of differences are to stay finite.
 _INFINITE = float(jnp.finfo(jnp.float32).max) / 8
 
 
@@ -116,17 +116,17 @@ def _patterns(dtype: str, start: Array, count: int, pairs: bool) -> tuple[Array,
 
 
 def _ulps(got: Array, want: Array, dtype: Any) -> Array:
-    """|got − want| in units in the last place of the truth, or of `_FLOOR` where that is more.
+    """|got − want| in units in the last place of the truth.
 
-    An infinity or a NaN must be met exactly.
+    An infinity or a NaN must be met exactly; where the truth is below `_FLOOR`, so must be got.
     """
     info = jnp.finfo(dtype)
     want = jnp.where(jnp.abs(want) > float(info.max), jnp.sign(want) * jnp.inf, want)
-    floor = max(_FLOOR, float(info.tiny))
-    size = jnp.clip(jnp.abs(want), floor, float(info.max))
+    size = jnp.clip(jnp.abs(want), float(info.tiny), float(info.max))
     ulp = jnp.exp2(jnp.floor(jnp.log2(size))) * float(info.eps)
     got = got.astype(jnp.float64)
     exact = (got == want) | (jnp.isnan(got) & jnp.isnan(want))
+    exact |= (size < _FLOOR) & (jnp.abs(got) < _FLOOR)
     error = jnp.where(jnp.isfinite(got - want), jnp.abs(got - want) / ulp, jnp.inf)
     return jnp.where(exact, 0.0, error)
 
@@ -138,15 +138,15 @@ def _worst(case: Exhausted, dtype: str, count: int, start: Array) -> Any:
     slopes = pull(jnp.ones_like(value))
     z, other = (*(x.astype(jnp.float64) for x in given), jnp.zeros(()))[:2]
     if case.function.startswith("softmax"):
-        z, other = (jnp.where(jnp.abs(x) >= _INFINITE, x * jnp.inf, x) for x in (z, other))
+        z, other = (jnp.where(x >= _INFINITE, jnp.inf, x) for x in (z, other))
     d = z - other
     want, slope = case.truth(d)
-    alone = jnp.isnan(d) | (jnp.isinf(z) & jnp.isinf(other))  # both infinite: see the edges
+    edge = jnp.minimum(jnp.abs(z), jnp.abs(other)) >= _INFINITE  # two infinite ones
     found = {"value": (value, want), "gradient": (slopes[0], slope)}
 
     def worst(got: Array, want: Array) -> tuple[Array, Array]:
-        want = jnp.where(jnp.isnan(d), jnp.nan, want)
-        error = jnp.where(alone & ~jnp.isnan(got), 0.0, _ulps(got, want, got.dtype))
+        want = jnp.where(jnp.isnan(z) | jnp.isnan(other), jnp.nan, want)
+        error = jnp.where(edge, 0.0, _ulps(got, want, got.dtype))
         at = jnp.argmax(error)
         return error[at], start + at.astype(jnp.uint32)
 

@@ -3,6 +3,8 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import jax
@@ -12,15 +14,23 @@ from .peers import Peer
 _ROOT = Path(__file__).parents[2]
 
 
-def environment(peers: tuple[Peer, ...]) -> dict[str, str | int]:
+def environment(peers: tuple[Peer, ...], packages: tuple[str, ...] = ()) -> dict[str, str | int]:
+    """With the versions of the peers, and of those of the packages that are installed."""
+    compared = [f"{peer.name} {peer.version}" for peer in peers]
     return {
         "device": device_name(),
         "cores": cores(),
         "jax": jax.__version__,
         "python": platform.python_version(),
         "commit": commit(),
-        "peers": ", ".join(f"{peer.name} {peer.version}" for peer in peers),
+        "peers": ", ".join([*compared, *filter(None, map(_installed, packages))]),
     }
+
+
+def _installed(package: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return f"{package} {version(package)}"
+    return None
 
 
 def device_name() -> str:

@@ -118,7 +118,8 @@ def _depth_of_label(z_y: Array, m: Array) -> Array:
     """u_y; against +inf any other logit has probability 0."""
     far = infinity(m)
     unlikely = (z_y == -jnp.inf) | ((m >= far) & (z_y < far))
-    return jnp.where(unlikely, jnp.inf, m - finite_logits(z_y))
+    # A finite z_y stays as it is: the lowest number of a dtype is a usual mask.
+    return jnp.where(unlikely, jnp.inf, m - jnp.minimum(widen(z_y), far))
 
 
 def _unclipped(logsumexp: Array) -> Array:

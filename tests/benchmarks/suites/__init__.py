@@ -2,7 +2,7 @@
 
 A suite has `DEFAULT` (whether it runs unless others are named), `run`, which yields rows fit for
 JSON, `describe`, which shows one row on the terminal, and `tables`, which gives Markdown tables by
-suffix of their name.
+suffix of their name. `PACKAGES`, if it has them, are compared with besides the peers.
 """
 
 import importlib

@@ -20,6 +20,7 @@ from ..settings import Row, Settings
 from ..timing import interleave, medians, queued
 
 DEFAULT = False
+PACKAGES = ("tokamax", "jax-cce", "liger-kernel")  # whose versions belong to the results
 # tokens, features, classes
 _ON_CPU = (2048, 512, 32768)
 _FORMS = {"mean": 3, "per token": 4}  # and the products that each takes at the least
@@ -84,7 +85,7 @@ def _measure(settings: Settings, sizes: tuple[int, ...], form: str) -> Row:
         x, w, labels
     )
     compiled = {"xent_jax": lowered.compile()}
-    for name in _wanted(settings) & set(PEERS):
+    for name in sorted(_wanted(settings) & set(PEERS)):
         try:
             step = jax.jit(jax.value_and_grad(PEERS[name], (0, 1)))
             compiled[name] = step.lower(x, w, labels).compile()
