@@ -12,13 +12,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from xent_jax.demo._train import Params
 
 from xent_jax.demo import _cli, _files, fit_softmax_classifier, load_digits
 from xent_jax.demo._cli import main
 from xent_jax.demo._data import Dataset
 from xent_jax.demo._progress import progress
 from xent_jax.demo._report import Measures, as_json, measure, summary
-from xent_jax.demo._train import Params
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from xent_jax.demo._compare_report import as_json, remarks, table
 
 import xent_jax
 from xent_jax.demo import _cli, _compare, fit_softmax_classifier
 from xent_jax.demo._cli import main
 from xent_jax.demo._compare import Comparison, compare
-from xent_jax.demo._compare_report import as_json, remarks, table
 from xent_jax.demo._data import prepare, read_digits
 from xent_jax.demo._errors import DemoError
 from xent_jax.demo._imbalance import long_tail, long_tail_counts
