@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,14 +54,13 @@ def _run(options: argparse.Namespace) -> None:
 
 def _fit(data: Dataset, training: Training, picture: Path | None) -> None:
     """Fit one classifier, report and draw it."""
-    fit = fit_softmax_classifier(data, training, _progress)
-    parts = measure(fit.params, data)
+    params, history = fit_softmax_classifier(data, training, _progress)
+    parts = measure(params, data)
     print(summary(parts, training.loss))
     if picture is not None:
         from ._plot import plot  # matplotlib is an extra
 
-        plot(fit, data, parts["test"], training.loss).savefig(picture)
-        print(f"wrote {picture}")
+        _save(plot(params, history, data, parts["test"], training.loss), picture)
 
 
 def _compare(parts: list[Dataset], training: Training, picture: Path | None) -> None:
@@ -69,8 +70,15 @@ def _compare(parts: list[Dataset], training: Training, picture: Path | None) -> 
     if picture is not None:
         from ._compare_plot import plot
 
-        plot(comparison).savefig(picture)
-        print(f"wrote {picture}")
+        _save(plot(comparison), picture)
+
+
+def _save(figure: Any, picture: Path) -> None:
+    with warnings.catch_warnings():
+        # Letters that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(picture)
+    print(f"wrote {picture}")
 
 
 def _description(options: argparse.Namespace, data: Dataset) -> str:

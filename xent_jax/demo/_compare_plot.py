@@ -33,10 +33,10 @@ def plot(comparison: Comparison) -> Figure:
         )
     for edge in places[1:] - 0.5:
         axes.axvline(edge, color="black" if edge < 1 else "0.9", linewidth=1, zorder=0)
-    label_ticks(axes.xaxis, ["balanced\naccuracy", *comparison.names[-_MOST_CLASSES:]])
-    some = f"{_MOST_CLASSES} rarest of the " if len(comparison.names) > _MOST_CLASSES else ""
-    axes.set_xlabel(f"recall of the {some}classes, from frequent to rare (rows to train on)")
+    label_ticks(axes.xaxis, ["mean", *comparison.names[-_MOST_CLASSES:]], room=130)
+    some = f", the {_MOST_CLASSES} rarest" if len(comparison.names) > _MOST_CLASSES else ""
+    axes.set_xlabel(f"recall of the classes (rows to train on){some}, and on the left their mean")
     axes.set_ylabel(f"% of the test rows, mean ± s.e. of {len(recalls)} seeds")
     axes.grid(alpha=0.25, axis="y")
-    axes.legend(title="balanced accuracy", loc="lower left")
+    figure.legend(title="loss, balanced accuracy", loc="outside right center")
     return figure

@@ -25,12 +25,6 @@ class Dataset(NamedTuple):
 def load_digits(seed: int = 0) -> Dataset:
     """The UCI handwritten digits, split and standardised: 1797 images of 8 x 8, ten classes.
 
-    Args:
-      seed: seed of the split.
-
-    Returns:
-      The data set: 1438 training rows and 359 test rows of 64 features.
-
     Example:
       >>> from xent_jax.demo import load_digits
       >>> digits = load_digits()

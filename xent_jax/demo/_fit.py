@@ -53,13 +53,6 @@ class History(NamedTuple):
     test: Any  # mean cross entropy of the test rows
 
 
-class Fit(NamedTuple):
-    """The result of a fit: the parameters, and the losses on the way to them."""
-
-    params: Params
-    history: History
-
-
 class State(NamedTuple):
     """What one step carries to the next."""
 
@@ -69,10 +62,8 @@ class State(NamedTuple):
 
 
 def fit_softmax_classifier(
-    data: Dataset,
-    training: Training | None = None,
-    progress: Progress = iter,
-) -> Fit:
+    data: Dataset, training: Training | None = None, progress: Progress = iter
+) -> tuple[Params, History]:
     """Fit a softmax classifier by minimising the mean cross entropy with optax, in float32.
 
     min over W, b of  1/N Σᵢ H(yᵢ, softmax(xᵢ W + b)) + l2/2 ‖W‖²
@@ -103,22 +94,22 @@ def fit_softmax_classifier(
     params = Params(jnp.zeros((features, classes), jnp.float32), jnp.zeros(classes, jnp.float32))
     solver = OPTIMIZERS[training.optimizer](training.learning_rate)
     state = State(params, solver.init(params), jax.random.key(training.seed))
-    train_on = partial(
+    train_epoch = partial(
         _train_epoch,
-        train=(data.x_train, data.y_train),
-        test=(data.x_test, data.y_test),
+        train=jax.device_put((data.x_train, data.y_train)),
+        test=jax.device_put((data.x_test, data.y_test)),
         method=method(training.loss, np.bincount(data.y_train, minlength=classes)),
         training=training,
     )
-    state, losses = train_on(state)  # compiles, before the progress is measured
+    state, losses = train_epoch(state)  # compiles, before the progress is measured
     history = [losses]
     for _ in progress(range(1, training.epochs)):
-        state, losses = train_on(state)
-        history.append(jax.tree.map(float, losses))
+        state, losses = train_epoch(state)
+        history.append(jax.device_get(losses))
     history = History(*map(np.array, zip(*history)))
     if not np.isfinite(history.objective).all():
         raise DemoError("training diverged; try a smaller --learning-rate or --l2")
-    return Fit(state.params, history)
+    return state.params, history
 
 
 @partial(jax.jit, static_argnames="training")

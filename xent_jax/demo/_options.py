@@ -32,8 +32,7 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog=_EXAMPLES,
     )
     _add_data(parser.add_argument_group("data").add_argument)
-    _add_training(parser.add_argument_group("training").add_argument)
-    _add_results(parser.add_argument_group("results").add_argument)
+    _add_training(parser.add_argument_group("training and report").add_argument)
     parser.set_defaults(**asdict(Training()))
     options = parser.parse_args(argv)
     _check(options)
@@ -79,9 +78,6 @@ def _add_training(add: Callable[..., Any]) -> None:
     add("--batch-size", type=_number(int, 1, 2**31), help=f"the most rows in a step {default}")
     add("--l2", type=_number(float, 0, 1e9), help=f"weight of the penalty |W|^2 / 2 {default}")
     add("--seed", type=_number(int, 0, 2**31), help=f"of the split and of the order {default}")
-
-
-def _add_results(add: Callable[..., Any]) -> None:
     add(
         "--compare",
         type=_number(int, 2, 1000),
@@ -89,8 +85,7 @@ def _add_results(add: Callable[..., Any]) -> None:
         nargs="?",
         const=10,
         help="train with every --loss on so many seeds (10 unless given), each with its own split, "
-        f"rows and order; report balanced accuracy and recalls, by default with --imbalance "
-        f"{_IMBALANCE:g} for the digits",
+        f"and report the recalls; the digits by default with --imbalance {_IMBALANCE:g}",
     )
     add("--plot", type=Path, metavar="FILE.png", help="draw the results; also .svg and .pdf")
 
@@ -114,16 +109,11 @@ def _check(options: argparse.Namespace) -> None:
         raise DemoError("--compare trains with every loss; leave out --loss")
     if options.label is not None and options.data is None:
         raise DemoError("--label names a column of a --data file; give that file too")
-    if options.data is not None:
-        _need("pandas", "--data")
+    for option, library in (("data", "pandas"), ("plot", "matplotlib")):
+        if getattr(options, option) and importlib.util.find_spec(library) is None:
+            raise DemoError(f'--{option} needs {library}: pip install "xent-jax[demo]"')
     if options.plot is not None:
-        _need("matplotlib", "--plot")
         if options.plot.suffix.lower() not in {".png", ".svg", ".pdf"}:
             raise DemoError(f"--plot {options.plot}: the name must end in .png, .svg or .pdf")
         if not options.plot.parent.is_dir():
             raise DemoError(f"--plot {options.plot}: there is no such folder; make it first")
-
-
-def _need(library: str, option: str) -> None:
-    if importlib.util.find_spec(library) is None:
-        raise DemoError(f'{option} needs {library}: pip install "xent-jax[demo]"')

@@ -9,40 +9,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from ._data import Dataset
-from ._fit import Fit, History
+from ._fit import History, Params
 from ._losses import Loss
 from ._report import Measures
 
 _MOST_CLASSES, _MOST_FEATURES = 20, 24  # that can be told apart in the space there is
 
 
-def plot(fit: Fit, data: Dataset, test: Measures, loss: Loss) -> Figure:
+def plot(params: Params, history: History, data: Dataset, test: Measures, loss: Loss) -> Figure:
     """Losses, confusion of the test rows, and weights, side by side."""
     figure = Figure(figsize=(14, 4.6), layout="constrained", dpi=130)
     panels: Any = figure.subfigures(1, 3, width_ratios=(1, 0.95, 1.25), wspace=0.03)
-    _draw_losses(panels[0].subplots(), fit.history, test, loss)
+    _draw_losses(panels[0].subplots(), history, test, loss)
     _draw_confusion(panels[1].subplots(), test, data.classes)
     draw_weights = _draw_images if len(data.shape) == 2 else _draw_table
-    draw_weights(panels[2], np.asarray(fit.params.weights), data)
+    draw_weights(panels[2], np.asarray(params.weights), data)
     return figure
 
 
 def _draw_losses(axes: Axes, history: History, test: Measures, loss: Loss) -> None:
     epochs = np.arange(1, len(history.train) + 1)
-    marker = "o" if len(epochs) == 1 else ""  # a line needs two points to be seen
-    curves = {
-        "test": (history.test, "C1", "-"),
-        "train": (history.train, "C0", "-"),
-        f"minimised: {loss} + penalty": (history.objective, "C2", ":"),
-    }
-    axes.axhline(test.prior_cross_entropy, color="grey", ls="--", label="class frequencies alone")
-    for label, (losses, colour, line) in curves.items():
-        axes.plot(epochs, losses, marker=marker, color=colour, linestyle=line, label=label)
-    axes.set(xlabel="epoch", ylabel="cross entropy (nats)", yscale="log")
+    axes.axhline(test.prior_cross_entropy, color="C7", ls="--", label="class frequencies alone")
+    axes.plot(epochs, history.test, "C1.-", markersize=2, label="test cross entropy")
+    axes.plot(epochs, history.train, "C0.-", markersize=2, label="train cross entropy")
+    minimised = f"minimised: {loss} loss + penalty"
+    axes.plot(epochs, history.objective, "C2.:", markersize=2, label=minimised)
+    axes.set(xlabel="epoch", ylabel="nats", yscale="log")
     bits = test.cross_entropy / math.log(2)
-    axes.set_title(f"test {test.cross_entropy:.3g} nats = {bits:.3g} bits")
+    axes.set_title(f"test cross entropy {test.cross_entropy:.3g} nats = {bits:.3g} bits")
     axes.grid(alpha=0.25, which="both")
-    axes.legend()
+    axes.legend(fontsize="small")
 
 
 def _draw_confusion(axes: Axes, test: Measures, classes: Sequence[str]) -> None:
@@ -90,9 +86,9 @@ def _show(axes: Axes, image: np.ndarray, weights: np.ndarray) -> Any:
     return axes.imshow(image, cmap="RdBu_r", vmin=-largest, vmax=largest)
 
 
-def label_ticks(axis: Any, names: Sequence[str]) -> None:
+def label_ticks(axis: Any, names: Sequence[str], room: int = 30) -> None:
     """One tick for each name, short, and never taken for a formula."""
-    labels = [name if len(name) <= 16 else name[:15] + "…" for name in names]
+    labels = [name if len(name) <= 20 else name[:19] + "…" for name in names]
     axis.set_ticks(range(len(labels)), [label.replace("$", r"\$") for label in labels])
-    if axis.axis_name == "x" and sum(map(len, labels)) > 60:
+    if axis.axis_name == "x" and max(map(len, labels)) * len(labels) > room:
         axis.set_tick_params(rotation=90)

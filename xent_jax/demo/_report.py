@@ -77,9 +77,9 @@ def summary(parts: dict[str, Measures], loss: Loss) -> str:
     lines = [f"{'':32}" + "".join(f"{part:>12}" for part in parts)]
     for name in columns[0]:
         lines.append(f"{name:32}" + "".join(f"{column[name]:>12}" for column in columns))
-    lines.append("H(labels), of the labels given the input, is the least cross entropy there.")
+    lines.append("H(labels), the entropy of the labels given the input, is the least there can be.")
     if loss != "cross-entropy":
-        lines.append(f"The {loss} loss was minimised, and not this plain cross entropy.")
+        lines.append(f"The {loss} loss was minimised, and not the cross entropy above.")
     return "\n".join(lines)
 
 
