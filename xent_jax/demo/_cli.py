@@ -75,8 +75,7 @@ def _compare(parts: list[Dataset], training: Training, picture: Path | None) -> 
 
 def _save(figure: Any, picture: Path) -> None:
     with warnings.catch_warnings():
-        # Letters that the font lacks are drawn as boxes.
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        warnings.filterwarnings("ignore", "Glyph")  # the font lacks it: a box is drawn
         figure.savefig(picture)
     print(f"wrote {picture}")
 

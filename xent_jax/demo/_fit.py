@@ -77,9 +77,8 @@ def fit_softmax_classifier(
       progress: wraps the loop over epochs, as ``tqdm.tqdm`` does.
 
     Returns:
-      ``(params, history)``: weights [features, classes] and bias [classes]; and, per epoch [epochs]
-      in nats, the objective, and the plain cross entropy of the training and of the test rows,
-      whatever the loss.
+      Weights [features, classes] and bias [classes]; and per epoch, in nats, the objective, and the
+      plain cross entropy of the training and of the test rows.
 
     Example:
       >>> from xent_jax.demo import Training, fit_softmax_classifier, load_digits
@@ -144,10 +143,10 @@ def mean_loss(
     params: Params, x: jax.Array, y: jax.Array, method: Method | None = None
 ) -> jax.Array:
     """The mean cross entropy, or with a method its loss, each row with the weight of its class."""
+    logits = params.logits(x)
     if method is None:
-        return xent_jax.softmax_cross_entropy(params.logits(x), y).mean()
-    logits = params.logits(x) + method.adjustment[None]
-    losses = xent_jax.softmax_focal_loss(
-        logits, y, gamma=method.gamma, class_weights=method.class_weights
-    )
-    return losses.sum() / method.class_weights[y].sum()
+        return xent_jax.softmax_cross_entropy(logits, y).mean()
+    weights, adjustment, gamma = method
+    logits += adjustment[None]
+    losses = xent_jax.softmax_focal_loss(logits, y, gamma=gamma, class_weights=weights)
+    return losses.sum() / weights[y].sum()

@@ -88,7 +88,7 @@ def _show(axes: Axes, image: np.ndarray, weights: np.ndarray) -> Any:
 
 def label_ticks(axis: Any, names: Sequence[str], room: int = 30) -> None:
     """One tick for each name, short, and never taken for a formula."""
-    labels = [name if len(name) <= 20 else name[:19] + "…" for name in names]
+    labels = [name if len(name) <= 14 else name[:13] + "…" for name in names]
     axis.set_ticks(range(len(labels)), [label.replace("$", r"\$") for label in labels])
     if axis.axis_name == "x" and max(map(len, labels)) * len(labels) > room:
         axis.set_tick_params(rotation=90)
