@@ -44,13 +44,12 @@ def table(comparison: Comparison) -> str:
     """Balanced accuracy and recalls in percent, a column for each loss."""
     recalls = comparison.recalls
     balanced = recalls.mean(axis=-1)
-    rows = {"balanced accuracy": balanced, "  gain on the first": balanced - balanced[:, :1]}
+    rows = {"balanced accuracy": balanced, "  gain on cross-entropy": balanced - balanced[:, :1]}
     for at, name in enumerate(comparison.names):
         rows[f"recall of {name}"] = recalls[..., at]
     width = max(map(len, rows))
     lines = [
-        f"Test rows, in percent: mean ± standard error over {len(recalls)} seeds "
-        "(rows to train on)",
+        f"% of the test rows, mean ± standard error of {len(recalls)} seeds (rows to train on)",
         " " * width + "".join(f"{loss:>18}" for loss in LOSSES),
     ]
     for row, values in rows.items():

@@ -82,11 +82,10 @@ def fit_softmax_classifier(
 
     Example:
       >>> from xent_jax.demo import Training, fit_softmax_classifier, load_digits
-      >>> params, history = fit_softmax_classifier(load_digits(), Training(epochs=2))
-      >>> params.weights.shape, params.bias.shape, history.train.shape
-      ((64, 10), (10,), (2,))
-      >>> bool(history.objective[1] < history.objective[0])
-      True
+      >>> training = Training(optimizer="sgd", learning_rate=0.1, epochs=2)
+      >>> params, history = fit_softmax_classifier(load_digits(), training)
+      >>> params.weights.shape, bool(history.objective[1] < history.objective[0])
+      ((64, 10), True)
     """
     training = training or Training()
     features, classes = len(data.features), len(data.classes)

@@ -73,10 +73,10 @@ def _add_training(add: Callable[..., Any]) -> None:
     )
     default = "(default %(default)s)"
     add("--optimizer", choices=OPTIMIZERS, help=f"sgd: plain gradient descent {default}")
-    add("--learning-rate", type=_number(float, 1e-9, 1e9), help=f"for sgd rather 0.1 {default}")
+    add("--learning-rate", type=_number(float, 1e-9, 10**9), help=f"for sgd rather 0.1 {default}")
     add("--epochs", type=_number(int, 1, 10**6), help=f"passes over the rows {default}")
     add("--batch-size", type=_number(int, 1, 2**31), help=f"the most rows in a step {default}")
-    add("--l2", type=_number(float, 0, 1e9), help=f"weight of the penalty |W|^2 / 2 {default}")
+    add("--l2", type=_number(float, 0, 10**9), help=f"weight of the penalty |W|^2 / 2 {default}")
     add("--seed", type=_number(int, 0, 2**31), help=f"of the split and of the order {default}")
     add(
         "--compare",

@@ -36,7 +36,7 @@ def _draw_losses(axes: Axes, history: History, test: Measures, loss: Loss) -> No
     axes.plot(epochs, history.objective, "C2.:", markersize=2, label=minimised)
     axes.set(xlabel="epoch", ylabel="nats", yscale="log")
     bits = test.cross_entropy / math.log(2)
-    axes.set_title(f"test cross entropy {test.cross_entropy:.3g} nats = {bits:.3g} bits")
+    axes.set_title(f"test {test.cross_entropy:.3g} nats = {bits:.3g} bits")
     axes.grid(alpha=0.25, which="both")
     axes.legend(fontsize="small")
 
@@ -87,8 +87,7 @@ def _show(axes: Axes, image: np.ndarray, weights: np.ndarray) -> Any:
 
 
 def label_ticks(axis: Any, names: Sequence[str], room: int = 30) -> None:
-    """One tick for each name, short, and never taken for a formula."""
-    labels = [name if len(name) <= 14 else name[:13] + "…" for name in names]
-    axis.set_ticks(range(len(labels)), [label.replace("$", r"\$") for label in labels])
-    if axis.axis_name == "x" and max(map(len, labels)) * len(labels) > room:
+    """One tick for each name, which is not taken for a formula."""
+    axis.set_ticks(range(len(names)), [name.replace("$", r"\$") for name in names])
+    if axis.axis_name == "x" and max(map(len, names)) * len(names) > room:
         axis.set_tick_params(rotation=90)

@@ -47,8 +47,8 @@ def read_csv(path: Path, label: str | None = None) -> Table:
     for row, column in np.argwhere(~(np.abs(x) <= _LARGEST)):
         cell, name = str(features.iat[row, column])[:40], features.columns[column]
         raise DemoError(
-            f"{path}: column {name!r} of row {row + 1} holds {cell!r}, not a finite number; mend "
-            "or remove the cell's row or column, or name the column with --label if it is the label"
+            f"{path}: column {name!r} of row {row + 1} is no finite number but {cell!r}; mend it, "
+            "remove the row or the column, or name the column with --label if it is the label"
         )
     for row in np.flatnonzero(frame[label].isna()):
         raise DemoError(f"{path}: row {row + 1} has no label; fill it in or remove the row")
@@ -59,8 +59,12 @@ def read_csv(path: Path, label: str | None = None) -> Table:
             "and one to test on, or name the column of the classes with --label"
         )
     if len(classes) < 2:
-        raise DemoError(f"{path}: {len(y)} rows of {len(classes)} class; give two classes or more")
-    return Table(x, y, tuple(map(str, classes)), tuple(features.columns))
+        raise DemoError(f"{path}: {len(y)} rows, {len(classes)} different labels; give two or more")
+    return Table(x, y, tuple(map(_shortened, classes)), tuple(map(_shortened, features.columns)))
+
+
+def _shortened(name: Any) -> str:
+    return str(name) if len(str(name)) <= 20 else str(name)[:19] + "…"
 
 
 def _check_header(names: list[str], label: str, path: Path) -> None:
