@@ -162,10 +162,9 @@ def complaint(capsys, *argv):
 
 
 def test_command_draws_digits_and_names_the_loss(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
+    matplotlib = pytest.importorskip("matplotlib")
     path = tmp_path / "a.svg"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(__import__("matplotlib").rcParams, "svg.fonttype", "none")
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
         assert main(["--epochs", "4", "--loss", "focal", "--plot", str(path)]) == 0
     out, err = capsys.readouterr()
     assert err == ""

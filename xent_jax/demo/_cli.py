@@ -47,30 +47,30 @@ def _run(options: argparse.Namespace) -> None:
     parts = [prepare(rows, seed, options.imbalance) for seed in seeds]
     print(_description(options, parts[0]), flush=True)
     if options.compare:
-        _compare(parts, training, options.plot)
+        _run_comparison(parts, training, options.plot)
     else:
-        _fit(parts[0], training, options.plot)
+        _run_fit(parts[0], training, options.plot)
 
 
-def _fit(data: Dataset, training: Training, picture: Path | None) -> None:
+def _run_fit(data: Dataset, training: Training, picture: Path | None) -> None:
     """Fit one classifier, report and draw it."""
     params, history = fit_softmax_classifier(data, training, _progress)
     parts = measure(params, data)
     print(summary(parts, training.loss))
     if picture is not None:
-        from ._plot import plot  # matplotlib is an extra
+        from ._plot import draw_fit  # matplotlib is an extra
 
-        _save(plot(params, history, data, parts["test"], training.loss), picture)
+        _save(draw_fit(params, history, data, parts["test"], training.loss), picture)
 
 
-def _compare(parts: list[Dataset], training: Training, picture: Path | None) -> None:
+def _run_comparison(parts: list[Dataset], training: Training, picture: Path | None) -> None:
     """Fit every loss on every seed, report and draw them."""
     comparison = compare(parts, training, _progress)
     print(table(comparison))
     if picture is not None:
-        from ._compare_plot import plot
+        from ._compare_plot import draw_comparison
 
-        _save(plot(comparison), picture)
+        _save(draw_comparison(comparison), picture)
 
 
 def _save(figure: Any, picture: Path) -> None:

@@ -11,7 +11,7 @@ _COLOURS, _MARKERS = ("C7", "C0", "C2", "C8", "C1"), "osD^v"
 _MOST_CLASSES = 16  # that have room side by side
 
 
-def plot(comparison: Comparison) -> Figure:
+def draw_comparison(comparison: Comparison) -> Figure:
     """A group of points for each class; no lines, as nothing lies between two classes."""
     recalls = comparison.recalls
     balanced = recalls.mean(axis=-1, keepdims=True)

@@ -14,7 +14,7 @@ import xent_jax
 
 from ._data import Dataset
 from ._errors import DemoError
-from ._losses import Loss, Method, method
+from ._losses import Loss, Method, method_of
 
 OPTIMIZERS = {"adam": optax.adam, "sgd": optax.sgd}
 Progress = Callable[[Iterable[int]], Iterable[int]]
@@ -96,7 +96,7 @@ def fit_softmax_classifier(
         _train_epoch,
         train=jax.device_put((data.x_train, data.y_train)),
         test=jax.device_put((data.x_test, data.y_test)),
-        method=method(training.loss, np.bincount(data.y_train, minlength=classes)),
+        method=method_of(training.loss, np.bincount(data.y_train, minlength=classes)),
         training=training,
     )
     state, losses = train_epoch(state)  # compiles, before the progress is measured

@@ -24,7 +24,7 @@ class Method(NamedTuple):
     gamma: jax.Array  # []
 
 
-def method(loss: Loss, counts: np.ndarray) -> Method | None:
+def method_of(loss: Loss, counts: np.ndarray) -> Method | None:
     """The method that a loss is, for classes that occur so often [classes]; None: cross entropy."""
     ones = jnp.ones(counts.shape, jnp.float32)
     plain = Method(ones, 0 * ones, jnp.zeros((), jnp.float32))

@@ -16,7 +16,7 @@ from ._report import Measures
 _MOST_CLASSES, _MOST_FEATURES = 20, 24  # that can be told apart in the space there is
 
 
-def plot(params: Params, history: History, data: Dataset, test: Measures, loss: Loss) -> Figure:
+def draw_fit(params: Params, history: History, data: Dataset, test: Measures, loss: Loss) -> Figure:
     """Losses, confusion of the test rows, and weights, side by side."""
     figure = Figure(figsize=(14, 4.6), layout="constrained", dpi=130)
     panels: Any = figure.subfigures(1, 3, width_ratios=(1, 0.95, 1.25), wspace=0.03)
