@@ -2,7 +2,5 @@
 
 from ._data import Dataset as Dataset
 from ._data import load_digits as load_digits
-from ._fit import Fit as Fit
-from ._fit import History as History
+from ._fit import Training as Training
 from ._fit import fit_softmax_classifier as fit_softmax_classifier
-from ._train import Params as Params

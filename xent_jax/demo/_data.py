@@ -1,15 +1,11 @@
-"""What a fit needs from a data set: its rows, a stratified split, and standardised features."""
+"""What a fit needs from a table: its rows, a stratified split, and standardised features."""
 
-import re
-from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
 
-from ._imbalance import balanced_test, long_tail
-from ._table import Table, read_npz
-
-TEST_FRACTION = 0.2
+from ._imbalance import draw, long_tail_counts
+from ._table import Table, read_digits
 
 
 class Dataset(NamedTuple):
@@ -24,20 +20,8 @@ class Dataset(NamedTuple):
     shape: tuple[int, ...]  # of one input: (8, 8) for the digits, (features,) for a table
 
 
-def read_digits() -> Table:
-    """The 1797 handwritten digits, as stored."""
-    with (files("xent_jax.demo") / "data" / "digits.npz").open("rb") as file:
-        return read_npz(file, "digits.npz")
-
-
 def load_digits(seed: int = 0) -> Dataset:
     """The UCI handwritten digits, split and standardised: 1797 images of 8 x 8, ten classes.
-
-    Args:
-      seed: seed of the split.
-
-    Returns:
-      The data set: 1438 training rows and 359 test rows of 64 features.
 
     Example:
       >>> from xent_jax.demo import load_digits
@@ -49,43 +33,22 @@ def load_digits(seed: int = 0) -> Dataset:
 
 
 def prepare(table: Table, seed: int, imbalance: float | None = None) -> Dataset:
-    """Number the labels, split the rows, and standardise the features.
+    """Split the rows, a fifth of each class to test on, and standardise the features.
 
     With ``imbalance`` the training part is a long tail of that ratio, and the test part balanced.
     """
-    classes = tuple(sorted(set(table.y), key=_natural))
-    ids = {label: number for number, label in enumerate(classes)}
-    y = np.array([ids[label] for label in table.y], np.int32)
-    train, test = stratified_split(y, TEST_FRACTION, seed)
+    y, rng = table.y.astype(np.int32), np.random.default_rng(seed)
+    present = np.bincount(y)
+    test = draw(y, np.maximum(np.rint(present / 5), 1).astype(int), rng)
+    train = np.setdiff1d(np.arange(len(y)), test)
     if imbalance is not None:
-        train = train[long_tail(y[train], classes, imbalance, seed)]
-        test = test[balanced_test(y[test], classes, seed)]
-    x = table.x.reshape(len(table.x), -1)
+        train = train[draw(y[train], long_tail_counts(np.bincount(y[train]), imbalance), rng)]
+        fewest = np.bincount(y[test]).min()
+        test = test[draw(y[test], np.full(len(present), fewest), rng)]
+    x = table.x.reshape(len(y), -1).astype(np.float64)
     x_train, x_test = standardise(x[train], x[test])
-    return Dataset(
-        x_train,
-        y[train],
-        x_test,
-        y[test],
-        classes,
-        table.features,
-        table.x.shape[1:],
-    )
-
-
-def stratified_split(y: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training rows and of the test rows, both in the order of the data.
-
-    Every class gives ``fraction`` of its rows to the test part, rounded, but at least one and never
-    its last one: a class that the training part lacks could not be learned.
-    """
-    rng = np.random.default_rng(seed)
-    test = []
-    for label in np.unique(y):
-        rows = rng.permutation(np.flatnonzero(y == label))
-        test.append(rows[: min(max(round(fraction * len(rows)), 1), len(rows) - 1)])
-    in_test = np.isin(np.arange(len(y)), np.concatenate(test))
-    return np.flatnonzero(~in_test), np.flatnonzero(in_test)
+    shape = table.x.shape[1:]
+    return Dataset(x_train, y[train], x_test, y[test], table.classes, table.features, shape)
 
 
 def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,12 +58,6 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
     """
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     # Rounding of the mean leaves a constant column a deviation of about 1e-17: look at the values.
-    constant = (train.min(axis=0) == train.max(axis=0)) | (deviation == 0)
-    scale = np.where(constant, 0, 1 / np.where(constant, 1, deviation))
-    return ((train - mean) * scale).astype(np.float32), ((test - mean) * scale).astype(np.float32)
-
-
-def _natural(label: str) -> tuple[bool, int, str]:
-    """Sort 2 before 10, and numbers before words."""
-    number = re.fullmatch(r"-?\d{1,18}", label) is not None
-    return (not number, int(label) if number else 0, label)
+    deviation[(np.ptp(train, axis=0) == 0) | (deviation == 0)] = np.inf
+    train, test = (train - mean) / deviation, (test - mean) / deviation
+    return train.astype(np.float32), test.astype(np.float32)

@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import xent_jax
 
@@ -23,27 +24,18 @@ class Method(NamedTuple):
     gamma: jax.Array  # []
 
 
-def method(loss: Loss, counts: jax.Array) -> Method:
-    """The method that a loss is, for classes that occur so often [classes] in training."""
-    ones, zeros = jnp.ones(counts.shape, jnp.float32), jnp.zeros(counts.shape, jnp.float32)
-    plain = Method(ones, zeros, jnp.zeros((), jnp.float32))
+def method_of(loss: Loss, counts: np.ndarray) -> Method | None:
+    """The method that a loss is, for classes that occur so often [classes]; None: cross entropy."""
+    ones = jnp.ones(counts.shape, jnp.float32)
+    plain = Method(ones, 0 * ones, jnp.zeros((), jnp.float32))
     match loss:
         case "cross-entropy":
-            return plain
+            return None
         case "weighted":
             return plain._replace(class_weights=xent_jax.balanced_class_weights(counts))
         case "effective-number":
             return plain._replace(class_weights=xent_jax.effective_number_weights(counts, BETA))
         case "focal":
-            return plain._replace(gamma=jnp.full((), GAMMA, jnp.float32))
+            return plain._replace(gamma=plain.gamma + GAMMA)
         case "logit-adjusted":
             return plain._replace(adjustment=xent_jax.logit_adjustment(counts, TAU))
-
-
-def method_of(loss: Loss, y: jax.Array, classes: int, width: int) -> Method | None:
-    """The method for these training labels, of the given width; None for plain cross entropy."""
-    if loss == "cross-entropy":
-        return None
-    weights, adjustment, gamma = method(loss, xent_jax.class_frequencies(y, classes))
-    padding = (0, width - classes)  # columns that are no classes
-    return Method(jnp.pad(weights, padding), jnp.pad(adjustment, padding), gamma)

@@ -1,26 +1,43 @@
 """The options of the command, and what is wrong with them before any work is done."""
 
 import argparse
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from ._argument_types import integer, mesh, number, ratio
 from ._errors import DemoError
-from ._files import check_writable
-from ._fit import EPOCHS
+from ._fit import OPTIMIZERS, Training
 from ._losses import BETA, GAMMA, LOSSES, TAU
-from ._train import HEADS, OPTIMIZERS
 
-_PLOT_FORMATS = (".png", ".svg", ".pdf")
-_IMBALANCE, _SEEDS = 50.0, 10  # of --compare
+_IMBALANCE = 50.0  # of --compare
+_EXAMPLES = """\
+examples:
+  python -m xent_jax.demo --plot digits.png
+  python -m xent_jax.demo --loss focal --imbalance 20 --plot focal.png
+  python -m xent_jax.demo --compare 5 --plot losses.png
+  python -m xent_jax.demo --data table.csv --label kind
+"""
 
 
 def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options in ``argv``, by default those of the process; a `DemoError` if they are wrong."""
-    options = _parser().parse_args(argv)
+    parser = _Parser(
+        prog="python -m xent_jax.demo",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train a softmax classifier by minimising the cross entropy, on handwritten\n"
+        "digits or on a table of yours, and report it in nats and bits.",
+        epilog=_EXAMPLES,
+    )
+    _add_data(parser.add_argument_group("data").add_argument)
+    _add_training(parser.add_argument_group("training and report").add_argument)
+    parser.set_defaults(**asdict(Training()))
+    options = parser.parse_args(argv)
     _check(options)
-    _resolve(options)
+    if options.compare and options.data is None:
+        options.imbalance = options.imbalance or _IMBALANCE
     return options
 
 
@@ -29,27 +46,24 @@ class _Parser(argparse.ArgumentParser):
         raise DemoError(f"{message}; --help lists the options")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m xent_jax.demo",
-        allow_abbrev=False,
-        description="Train a softmax classifier by minimising the cross entropy, on handwritten "
-        "digits or on a table of yours, and report it in nats and bits.",
-    )
-    add = parser.add_argument
+def _add_data(add: Callable[..., Any]) -> None:
     add(
-        "--epochs",
-        type=integer(1, 10**6),
-        default=EPOCHS,
-        metavar="N",
-        help="passes over the training rows; for lbfgs, iterations (default %(default)s)",
+        "--data",
+        type=Path,
+        metavar="FILE.csv",
+        help="a table to learn instead of the digits: a header row, a column of labels, numbers",
     )
+    add("--label", metavar="NAME", help="the column of labels (default: the last one)")
     add(
-        "--optimizer",
-        choices=OPTIMIZERS,
-        default="adam",
-        help="adam, sgd (plain gradient descent) or lbfgs (default %(default)s)",
+        "--imbalance",
+        type=_number(float, 1, 10**6),
+        metavar="R",
+        help="train on a long tail: exponentially fewer rows from class to class, R times fewer "
+        "of the rarest than of the most frequent one; test on as many rows of each class",
     )
+
+
+def _add_training(add: Callable[..., Any]) -> None:
     add(
         "--loss",
         choices=LOSSES,
@@ -57,136 +71,49 @@ def _parser() -> argparse.ArgumentParser:
         f"inverse frequency, effective-number (weights of beta {BETA:g}), focal (gamma {GAMMA:g}) "
         f"or logit-adjusted (tau {TAU:g}, in training only)",
     )
-    add(
-        "--head",
-        choices=HEADS,
-        default="dense",
-        help="linear: the loss never forms the logits, as with many classes; same result "
-        "(default %(default)s)",
-    )
-    add(
-        "--learning-rate",
-        type=number("positive"),
-        metavar="RATE",
-        help="default 0.01 for adam, 0.1 for sgd; lbfgs takes none",
-    )
-    add(
-        "--batch-size",
-        type=integer(1, 2**31 - 1),
-        metavar="N",
-        help="rows in a step (default 64); lbfgs takes none",
-    )
-    add(
-        "--l2",
-        type=number("non-negative"),
-        default=1e-3,
-        metavar="L2",
-        help="the penalty L2/2 |weights|^2, added to the mean cross entropy (default %(default)s)",
-    )
-    add(
-        "--seed",
-        type=integer(0, 2**32 - 1),
-        default=0,
-        metavar="N",
-        help="seed of the split and of the order of the rows (default %(default)s)",
-    )
-    add(
-        "--mesh",
-        type=mesh,
-        metavar="ROWSxCLASSES",
-        help="split batches over ROWS devices and classes over CLASSES, as in 2x4; a CPU is split "
-        "into that many",
-    )
-    add(
-        "--data",
-        type=Path,
-        metavar="FILE",
-        help="a table to learn instead of the digits: .csv with a header row and the label in "
-        "the last column, or .npz with arrays x [N, features] and y [N]",
-    )
-    add("--label", metavar="NAME", help="the label column of a .csv file")
-    add(
-        "--imbalance",
-        type=ratio,
-        metavar="R",
-        help="train on a long tail: exponentially fewer rows from class to class, R times fewer "
-        "of the rarest than of the most frequent one; test on as many rows of each class",
-    )
+    default = "(default %(default)s)"
+    add("--optimizer", choices=OPTIMIZERS, help=f"sgd: plain gradient descent {default}")
+    add("--learning-rate", type=_number(float, 1e-9, 10**9), help=f"for sgd rather 0.1 {default}")
+    add("--epochs", type=_number(int, 1, 10**6), help=f"passes over the rows {default}")
+    add("--batch-size", type=_number(int, 1, 2**31), help=f"the most rows in a step {default}")
+    add("--l2", type=_number(float, 0, 10**9), help=f"weight of the penalty |W|^2 / 2 {default}")
+    add("--seed", type=_number(int, 0, 2**31), help=f"of the split and of the order {default}")
     add(
         "--compare",
-        action="store_true",
-        help="train with every --loss on several seeds, each with its own split, rows and order; "
-        f"report balanced accuracy and recalls (the digits with --imbalance {_IMBALANCE:g} by "
-        "default, a --data FILE as it is)",
+        type=_number(int, 2, 1000),
+        metavar="SEEDS",
+        nargs="?",
+        const=10,
+        help="train with every --loss on so many seeds (10 unless given), each with its own split, "
+        f"and report the recalls; the digits by default with --imbalance {_IMBALANCE:g}",
     )
-    add(
-        "--seeds",
-        type=integer(2, 1000),
-        metavar="N",
-        help=f"seeds of --compare, from --seed on (default {_SEEDS})",
-    )
-    add(
-        "--plot",
-        type=Path,
-        metavar="FILE.png",
-        help="draw losses, confusion and weights; with --compare, its table",
-    )
-    add(
-        "--json",
-        type=Path,
-        metavar="FILE",
-        help="write options, measures and losses; with --compare, its table",
-    )
-    return parser
+    add("--plot", type=Path, metavar="FILE.png", help="draw the results; also .svg and .pdf")
 
 
-def _resolve(options: argparse.Namespace) -> None:
-    """Defaults that depend on other options."""
-    if options.compare:
-        if options.data is None:
-            options.imbalance = options.imbalance or _IMBALANCE
-        options.seeds = options.seeds or _SEEDS
-    options.loss = options.loss or LOSSES[0]
+def _number(convert: type, least: float, most: float) -> Callable[[str], Any]:
+    """Reads a number between bounds."""
+
+    def read(text: str) -> Any:
+        value = convert(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most}, not {text}")
+        return value
+
+    read.__name__ = convert.__name__  # for the message where the text is no number
+    return read
 
 
 def _check(options: argparse.Namespace) -> None:
     """What can be known to go wrong before the data are read."""
-    if options.compare:
-        _check_compare(options)
-    elif options.seeds is not None:
-        raise DemoError("--seeds says over how many seeds to --compare; give that option too")
-    if options.optimizer == "lbfgs":
-        for option in ("learning_rate", "batch_size"):
-            if getattr(options, option) is not None:
-                raise DemoError(
-                    f"--{option.replace('_', '-')} does not go with --optimizer lbfgs, which "
-                    "searches for each step length on all rows at once; leave it out"
-                )
+    if options.compare and options.loss != Training.loss:
+        raise DemoError("--compare trains with every loss; leave out --loss")
     if options.label is not None and options.data is None:
-        raise DemoError("--label names a column of a --data FILE.csv; give that file too")
+        raise DemoError("--label names a column of a --data file; give that file too")
+    for option, library in (("data", "pandas"), ("plot", "matplotlib")):
+        if getattr(options, option) and importlib.util.find_spec(library) is None:
+            raise DemoError(f'--{option} needs {library}: pip install "xent-jax[demo]"')
     if options.plot is not None:
-        if options.plot.suffix.lower() not in _PLOT_FORMATS:
+        if options.plot.suffix.lower() not in {".png", ".svg", ".pdf"}:
             raise DemoError(f"--plot {options.plot}: the name must end in .png, .svg or .pdf")
-        try:
-            import matplotlib.figure  # noqa: F401
-        except ImportError:
-            raise DemoError("--plot needs matplotlib; pip install matplotlib") from None
-    taken = {} if options.data is None else {options.data.resolve(): "--data"}
-    for option in ("--json", "--plot"):
-        path = getattr(options, option[2:])
-        if path is not None:
-            check_writable(option, path)
-            other = taken.setdefault(path.resolve(), option)
-            if other != option:
-                raise DemoError(f"{option} {path}: is also the file of {other}; give another name")
-
-
-def _check_compare(options: argparse.Namespace) -> None:
-    for given, why in [
-        (options.loss and f"--loss {options.loss}", "trains with every loss"),
-        (options.mesh and "--mesh", "trains everything on one device"),
-        (options.head == "linear" and "--head linear", "has the dense head"),
-        (options.optimizer == "lbfgs" and "--optimizer lbfgs", "takes steps on batches"),
-    ]:
-        if given:
-            raise DemoError(f"{given} does not go with --compare, which {why}; leave it out")
+        if not options.plot.parent.is_dir():
+            raise DemoError(f"--plot {options.plot}: there is no such folder; make it first")
