@@ -19,6 +19,8 @@ from xent_jax import (
     logit_adjustment,
 )
 
+from .selection import several_devices
+
 mp.dps = 60
 INF, NAN = np.inf, np.nan
 IDS = np.array([[0, 3, 3, -1], [-100, 2, 4, 3], [5, 0, -5, 99]])
@@ -130,6 +132,7 @@ def test_frequencies_of_a_batch():
     np.testing.assert_allclose(many, np.stack(alone), 1e-6)
 
 
+@several_devices
 @pytest.mark.parametrize("kind", [AxisType.Explicit, AxisType.Auto], ids=str)
 @pytest.mark.parametrize("weights", [None, np.float32(np.arange(64))], ids=["counts", "weights"])
 def test_frequencies_of_split_labels(kind, weights):
@@ -146,6 +149,7 @@ def test_frequencies_of_split_labels(kind, weights):
         np.testing.assert_array_equal(class_frequencies(soft, 5), soft.sum(0))
 
 
+@several_devices
 def test_frequencies_in_a_manual_mesh():
     ids = np.random.default_rng(2).integers(-1, 6, 64).astype(np.int32)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))

@@ -470,7 +470,8 @@ def test_a_sweep_over_orders_compiles_once_and_is_a_loop():
 def test_order_may_be_any_number():
     want = tsallis_entropy(P, np.float32(2))
     for order in (2, np.int32(2), jnp.bfloat16(2)):
-        np.testing.assert_array_equal(tsallis_entropy(P, order), want)
+        # Compiled with the order as a constant, or not: the sums may be of another order.
+        np.testing.assert_array_max_ulp(np.asarray(tsallis_entropy(P, order)), want, 2)
     for function in (tsallis_entropy, renyi_entropy):
         slope = jax.grad(lambda a, function=function: function(P, a).sum())
         assert jax.eval_shape(slope, jnp.bfloat16(2)).dtype == jnp.bfloat16

@@ -10,6 +10,8 @@ import pytest
 
 import xent_jax
 
+from .selection import cpu_program, slow
+
 TOKENS, FEATURES, CLASSES, CHUNK = 37, 16, 101, 8
 CE, DENSE_CE = xent_jax.linear_softmax_cross_entropy, xent_jax.softmax_cross_entropy
 
@@ -30,9 +32,9 @@ SHAPES = [  # tokens, classes, features, chunk size
     (7, 5003, 123, 3),
     (7, 129, 64, 100),
     (2047, 129, 64, 89),
-    pytest.param(2047, 5003, 123, 1024, marks=pytest.mark.slow),
-    pytest.param(2047, 32768, 1, None, marks=pytest.mark.slow),
-    pytest.param(7, 32768, 64, 7, marks=pytest.mark.slow),
+    slow(2047, 5003, 123, 1024),
+    slow(2047, 32768, 1, None),
+    slow(7, 32768, 64, 7),
 ]
 # How far each dtype may be from the truth of its own inputs, beside what the dense row is.
 BAR = {"float32": 2e-6, "bfloat16": 1e-2, "float64": 1e-13}
@@ -390,6 +392,7 @@ def test_no_value_of_tokens_times_classes():
         assert sizes and max(sizes) < TOKENS * CLASSES, max(sizes)
 
 
+@cpu_program
 @pytest.mark.parametrize("reduction", ["mean", None])
 def test_memory_at_a_large_vocabulary(reduction):
     """The dense logits would take 2 GiB."""

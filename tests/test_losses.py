@@ -25,9 +25,10 @@ from xent_jax import (
     softmax_poly_loss,
 )
 
-from . import oracle, test_accuracy, test_edges
-from .cases import LOSSES, MASKED_CASES, NAMED_CASES, QUICK
-from .test_accuracy import usually
+from . import edge_rows, oracle
+from .cases import LOSSES, MASKED_CASES, NAMED_CASES, QUICK, batch
+from .compare import compare, compare_second_derivatives
+from .selection import each, several_devices, usually
 
 INF, NAN = np.inf, np.nan
 SOFTMAX_LOSSES = [f for f in LOSSES if not f.elementwise]
@@ -39,33 +40,29 @@ DEFAULT = [f for f in LOSSES if str(f) in {
 }]  # fmt: skip
 
 
-def each(functions):
-    return pytest.mark.parametrize("function", functions, ids=str)
-
-
 # Against 60 digits.
 
 
 @each(usually(DEFAULT, LOSSES))
 def test_float32(function):
-    test_accuracy.compare(function, NAMED_CASES, np.float32)
+    compare(function, NAMED_CASES, np.float32)
 
 
 @each(usually(DEFAULT[:1], LOSSES))
 def test_float32_of_masked_rows(function):
-    test_accuracy.compare(function, MASKED_CASES, np.float32)
+    compare(function, MASKED_CASES, np.float32)
 
 
 @each(usually(DEFAULT[1:2], LOSSES))
 def test_float64(function):
     with jax.enable_x64(True):
-        test_accuracy.compare(function, NAMED_CASES, np.float64)
+        compare(function, NAMED_CASES, np.float64)
 
 
 @pytest.mark.parametrize("over", usually(["forward"], ["forward", "reverse"]))
 @each(usually(DEFAULT[:2], LOSSES))
 def test_second_derivatives(function, over):
-    test_accuracy.test_second_derivatives(function, over)
+    compare_second_derivatives(function, over)
 
 
 def slopes_of_parameter(function, argument, parameter, value):
@@ -82,7 +79,7 @@ def slopes_of_parameter(function, argument, parameter, value):
 def test_derivative_by_the_parameter(function):
     """Against the oracle, for the rows whose loss is finite."""
     ((parameter, value),) = function.given
-    arguments, _ = test_accuracy.batch(function, NAMED_CASES, np.float32)
+    arguments, _ = batch(function, NAMED_CASES, np.float32)
     with jax.disable_jit(False):
         got = slopes_of_parameter(getattr(xent_jax, function.name), arguments, parameter, value)
     exact = float(np.float32(value))
@@ -174,16 +171,20 @@ def test_weights_smoothing_masks_and_base_together(name, kind, smoothing):
     by_z, by_w = pull(jnp.ones(6))
     along = jax.jvp(lambda w: f(z, w), (w,), (np.ones_like(w),))[1]
     truth = getattr(oracle, name.replace("softmax_cross", "softmax_weighted_cross"))
-    rows = [
-        truth(a, y, where=m, class_weights=w, **options)
-        for a, y, m in zip(z, labels, where, strict=True)
-    ]
-    np.testing.assert_allclose(values, [r[0] / np.log(2) for r in rows], 1e-6)
-    want = np.stack([r[1] for r in rows]) / np.log(2)
+
+    def rows(weights):
+        return [
+            truth(a, y, where=m, class_weights=weights, **options)
+            for a, y, m in zip(z, labels, where, strict=True)
+        ]
+
+    np.testing.assert_allclose(values, [r[0] / np.log(2) for r in rows(w)], 1e-6)
+    want = np.stack([r[1] for r in rows(w)]) / np.log(2)
     np.testing.assert_allclose(by_z, want, 1e-5, 1e-6 * np.abs(want).max())
-    # Every loss is linear in the class weights.
-    np.testing.assert_allclose(jnp.sum(by_w * w), jnp.sum(values), 1e-5)
-    np.testing.assert_allclose(jnp.sum(along), jnp.sum(by_w), 1e-5)
+    # Every loss is linear in the class weights: by each of them it is the loss of that class alone.
+    want = np.array([[r[0] for r in rows(one)] for one in np.eye(7)]) / np.log(2)
+    np.testing.assert_allclose(by_w, want.sum(1), 1e-5, 1e-6 * want.max())
+    np.testing.assert_allclose(along, want.sum(0), 1e-5)
 
 
 def test_masked_labels_and_bad_values():
@@ -357,7 +358,7 @@ def test_sure_logits(function):
         assert value < 1e-15 and abs(slope) < 1e-15
         np.testing.assert_allclose(jax.jacfwd(f)(jnp.float32(z)), slope, 1e-6)
         assert function(jnp.float32(-z), kind(label)) >= 8
-    test_edges.run(function, first=[INF, -INF, 0, 1], second=[1, 0, 0.5, 0.5], label=[1, 0, 1, 0])
+    edge_rows.run(function, first=[INF, -INF, 0, 1], second=[1, 0, 0.5, 0.5], label=[1, 0, 1, 0])
 
 
 def test_ignored_and_masked_elements_are_seen_by_no_gradient():
@@ -408,10 +409,11 @@ def test_class_axes_and_flat_weights():
     np.testing.assert_allclose(got[0, 0], softmax_focal_loss(flat, ids, class_weights=w), 1e-6)
 
 
+@several_devices
 @each(SOFTMAX_LOSSES[2:3] + SOFTMAX_LOSSES[-1:])
 def test_inside_shard_map(function):
     mesh = jax.make_mesh((2,), ("classes",), axis_types=(AxisType.Auto,))
-    arguments, _ = test_accuracy.batch(function, NAMED_CASES[:8], np.float32)
+    arguments, _ = batch(function, NAMED_CASES[:8], np.float32)
     specs = (P(None, "classes"), P() if function.kinds[-1] == "id" else P(None, "classes"))
     split = jax.shard_map(
         functools.partial(function, axis_name="classes"), mesh=mesh, in_specs=specs, out_specs=P()
