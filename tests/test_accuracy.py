@@ -19,7 +19,7 @@ from .compare import (
     gradient_bars,
     truth,
 )
-from .selection import each, usually
+from .selection import each, slow, usually
 
 OVER_CLASSES = [f for f in FUNCTIONS if not f.elementwise]
 
@@ -41,7 +41,7 @@ def random_batch(size):
     return tuple(random_cases(size))
 
 
-@pytest.mark.parametrize("size", usually((2, 129, 5003, 131072), SIZES))
+@pytest.mark.parametrize("size", usually((129, 131072), SIZES))
 @each(OVER_CLASSES)
 def test_float32_value_of_any_size(function, size):
     cases = random_batch(size)
@@ -49,7 +49,7 @@ def test_float32_value_of_any_size(function, size):
     compare_values(function, cases, np.float32, function(*arguments))
 
 
-@pytest.mark.parametrize("size", usually((129, 131072), SIZES))
+@pytest.mark.parametrize("size", usually((131072,), SIZES))
 @each(OVER_CLASSES)
 def test_float32_gradient_of_any_size(function, size):
     compare(function, random_batch(size), np.float32, forward=False)
@@ -78,7 +78,7 @@ def in_narrow(function, narrow):
     return low, [x if x.dtype == np.int32 else x.astype(jnp.float32) for x in low]
 
 
-@pytest.mark.parametrize("narrow", [jnp.bfloat16, jnp.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("narrow", [jnp.bfloat16, slow(jnp.float16)], ids=["bfloat16", "float16"])
 @each(FUNCTIONS)
 def test_narrow_value_is_that_of_its_float32(function, narrow):
     low, wide = in_narrow(function, narrow)

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import xent_jax
 
-from .cases import FUNCTIONS, select
+from .cases import FUNCTIONS, quick, select
 from .selection import each, slow
 
 N, K = 2, 5
@@ -56,8 +56,7 @@ def argument(kind, first, second, labels):
 def compiled(function, options=(), gradients=True):
     """The value and the gradients of its sum, with static options; further ones are arrays."""
 
-    # Less effort of the compiler: a third less time for the whole file.
-    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @quick
     def run(*arguments, **arrays):
         def total(*floats):
             full = list(arguments)
