@@ -10,6 +10,7 @@ import pytest
 import xent_jax
 
 from .cases import FUNCTIONS, select
+from .selection import slow
 
 # Exact in every dtype below, as probabilities, as logits and as labels.
 FIRST = np.array([[0.5, 0.25, 0.25], [0.25, 0, 0.75]])
@@ -91,8 +92,9 @@ def test_float64(function):
             assert results(function, arguments(function, dtype)) == (dtype, [dtype] * count)
 
 
+@pytest.mark.parametrize("dtypes", [("float64", "bfloat16"), slow(("float32", "float64"))],
+                         ids="-".join)  # fmt: skip
 @pytest.mark.parametrize("function", PAIRS, ids=str)
-@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "bfloat16")], ids="-".join)
 def test_float64_beside_a_narrower_one_is_float64(function, dtypes):
     with jax.enable_x64(True):
         assert results(function, arguments(function, *dtypes)) == ("float64", [*dtypes])

@@ -19,6 +19,9 @@ from xent_jax import (
     logit_adjustment,
 )
 
+from .cases import quick
+from .selection import several_devices, slow
+
 mp.dps = 60
 INF, NAN = np.inf, np.nan
 IDS = np.array([[0, 3, 3, -1], [-100, 2, 4, 3], [5, 0, -5, 99]])
@@ -133,6 +136,7 @@ def test_frequencies_of_a_batch():
     np.testing.assert_allclose(many, np.stack(alone), 1e-6)
 
 
+@several_devices
 @pytest.mark.parametrize("kind", [AxisType.Explicit, AxisType.Auto], ids=str)
 @pytest.mark.parametrize("weights", [None, np.float32(np.arange(64))], ids=["counts", "weights"])
 def test_frequencies_of_split_labels(kind, weights):
@@ -149,6 +153,7 @@ def test_frequencies_of_split_labels(kind, weights):
         np.testing.assert_array_equal(class_frequencies(soft, 5), soft.sum(0))
 
 
+@several_devices
 def test_frequencies_in_a_manual_mesh():
     ids = np.random.default_rng(2).integers(-1, 6, 64).astype(np.int32)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
@@ -181,10 +186,12 @@ def test_a_single_class():
     np.testing.assert_allclose(found, [1] * 7 + [0], 1e-6)
 
 
+@pytest.mark.parametrize("dtypes", [(np.int32, jnp.bfloat16), slow((np.uint8, np.float16))],
+                         ids=["usual", "others"])  # fmt: skip
 @each(OF_COUNTS)
-def test_integer_and_narrow_counts(function):
+def test_integer_and_narrow_counts(function, dtypes):
     expected = function(np.float32([6, 2, 0]))
-    for dtype in np.int32, np.uint8, np.float16, jnp.bfloat16:
+    for dtype in dtypes:
         found = function(np.array([6, 2, 0]).astype(dtype))
         assert found.dtype == jnp.float32
         np.testing.assert_array_equal(found, expected)
@@ -199,43 +206,40 @@ def test_rows_and_transformations(function):
 
 
 @each(OF_COUNTS)
-@pytest.mark.parametrize("bad", [-1.0, NAN, INF])
-def test_a_bad_count_gives_nan_for_its_row(function, bad):
-    rows = np.float32([[6, bad, 0], [6, 2, 0]])
-    np.testing.assert_array_equal(function(rows), [[NAN] * 3, function(rows[1])])
-    with xent_jax.value_checks():
-        error, _ = checkify.checkify(function, errors=checkify.user_checks)(rows)
-    assert "counts holds a negative, infinite or NaN number." in error.get()
-    with xent_jax.value_checks():
-        good, _ = checkify.checkify(function, errors=checkify.user_checks)(rows[1])
-    assert good.get() is None
+def test_a_bad_count_gives_nan_for_its_row(function):
+    checked = quick(checkify.checkify(function, errors=checkify.user_checks))
+    good = np.float32([[6, 2, 0], [6, 2, 0]])
+    for bad in (-1.0, NAN, INF):
+        rows = np.float32([[6, bad, 0], [6, 2, 0]])
+        np.testing.assert_array_equal(function(rows), [[NAN] * 3, function(good)[1]])
+        with xent_jax.value_checks():
+            error, _ = checked(rows)
+            assert "counts holds a negative, infinite or NaN number." in error.get()
+            assert checked(good)[0].get() is None
 
 
 @each(OF_COUNTS)
-@pytest.mark.parametrize("counts", [[100, 42, 5, 2], [1e4, 1, 3, 7]], ids=str)
-def test_derivatives(function, counts):
+def test_derivatives(function):
     """Against central differences of the 60 digits; each entry, relatively to its row."""
-    counts = np.float32(counts)
+    both = quick(lambda counts: (jax.jacfwd(function)(counts), jax.jacrev(function)(counts)))
 
-    def difference(k):
+    def difference(counts, k):
         step = np.array([mpf(j == k) for j in range(len(counts))]) / 10**20
         up, down = (np.array(exact(function, counts.tolist() + s)) for s in (step, -step))
         return ((up - down) / (2 * step[k])).astype(float)
 
-    expected = np.stack([difference(k) for k in range(len(counts))], -1)
-    for jacobian in jax.jacfwd, jax.jacrev:
-        found = np.asarray(jacobian(function)(counts), float)
+    for counts in np.float32([[100, 42, 5, 2], [1e4, 1, 3, 7]]):
+        expected = np.stack([difference(counts, k) for k in range(len(counts))], -1)
         scale = np.abs(expected).max(axis=1, keepdims=True) + 1e-30
-        np.testing.assert_allclose(found / scale, expected / scale, rtol=1e-5, atol=1e-6)
+        for found in both(counts):
+            found = np.asarray(found, float)
+            np.testing.assert_allclose(found / scale, expected / scale, rtol=1e-5, atol=1e-6)
 
-
-@each(OF_COUNTS)
-@pytest.mark.parametrize("counts", [[6, 2, 0, 1], [0, 0, 0, 0], [0, 7, 0, 0]], ids=str)
-def test_derivatives_are_finite_where_a_count_is_zero(function, counts):
-    for jacobian in jax.jacfwd, jax.jacrev:
-        slopes = jacobian(function)(np.float32(counts))
-        assert np.isfinite(slopes).all()
-        assert not slopes[np.array(counts) == 0].any()
+    # Where a count is 0 they are finite, and 0 by it.
+    for counts in np.float32([[6, 2, 0, 1], [0, 0, 0, 0], [0, 7, 0, 0]]):
+        for slopes in both(counts):
+            assert np.isfinite(slopes).all()
+            assert not slopes[counts == 0].any()
 
 
 @each(WEIGHTING)

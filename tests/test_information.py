@@ -24,7 +24,8 @@ from xent_jax import (
     tsallis_entropy,
 )
 
-from .cases import QUICK
+from .cases import QUICK, quick
+from .selection import usually
 
 mp.dps = 60
 INF, NAN = np.inf, np.nan
@@ -470,7 +471,8 @@ def test_a_sweep_over_orders_compiles_once_and_is_a_loop():
 def test_order_may_be_any_number():
     want = tsallis_entropy(P, np.float32(2))
     for order in (2, np.int32(2), jnp.bfloat16(2)):
-        np.testing.assert_array_equal(tsallis_entropy(P, order), want)
+        # Compiled with the order as a constant, or not: the sums may be of another order.
+        np.testing.assert_array_max_ulp(np.asarray(tsallis_entropy(P, order)), want, 2)
     for function in (tsallis_entropy, renyi_entropy):
         slope = jax.grad(lambda a, function=function: function(P, a).sum())
         assert jax.eval_shape(slope, jnp.bfloat16(2)).dtype == jnp.bfloat16
@@ -510,7 +512,7 @@ def joints(shape):
     yield np.exp(-60 * rng.random(shape))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", usually(((1, 1), (7, 13)), SHAPES), ids=str)
 @both_dtypes
 def test_joint_distributions(shape, dtype):
     bar, eps = BAR[dtype], np.finfo(dtype).eps
@@ -617,8 +619,8 @@ def test_which_estimates_are_unbiased():
         return jnp.sum(p * kl_estimate(log_p, jax.nn.log_softmax(z), kind=kind))
 
     for kind, unbiased in (("k1", True), ("k3", True), ("k2", False)):
-        value, gradient = jax.value_and_grad(mean)(z, kind)
-        want, slope = jax.value_and_grad(exact)(z)
+        value, gradient = quick(jax.value_and_grad(functools.partial(mean, kind=kind)))(z)
+        want, slope = quick(jax.value_and_grad(exact))(z)
         assert np.isclose(value, want, 1e-5) == unbiased
         assert np.allclose(gradient, slope, 1e-5, 1e-6) == unbiased
 
@@ -646,7 +648,7 @@ def test_estimates_that_do_not_exist_are_0_with_gradient_0():
         def total(*logs, kind=kind):
             return kl_estimate(*logs, kind=kind, where=where).sum()
 
-        value, slopes = jax.value_and_grad(total, (0, 1))(log_p, log_q)
+        value, slopes = quick(jax.value_and_grad(total, (0, 1)))(log_p, log_q)
         np.testing.assert_allclose(value, kl_estimate(log_p[0], log_q[0], kind=kind), 1e-6)
         assert not any(np.any(slope[1:]) for slope in slopes) and all(s[0] for s in slopes)
 

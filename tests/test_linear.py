@@ -10,6 +10,9 @@ import pytest
 
 import xent_jax
 
+from .cases import quick
+from .selection import cpu_program, slow, usually
+
 TOKENS, FEATURES, CLASSES, CHUNK = 37, 16, 101, 8
 CE, DENSE_CE = xent_jax.linear_softmax_cross_entropy, xent_jax.softmax_cross_entropy
 
@@ -28,11 +31,11 @@ SHAPES = [  # tokens, classes, features, chunk size
     (0, 129, 64, None),
     (1, 2, 1, None),
     (7, 5003, 123, 3),
-    (7, 129, 64, 100),
+    slow(7, 129, 64, 100),
     (2047, 129, 64, 89),
-    pytest.param(2047, 5003, 123, 1024, marks=pytest.mark.slow),
-    pytest.param(2047, 32768, 1, None, marks=pytest.mark.slow),
-    pytest.param(7, 32768, 64, 7, marks=pytest.mark.slow),
+    slow(2047, 5003, 123, 1024),
+    slow(2047, 32768, 1, None),
+    slow(7, 32768, 64, 7),
 ]
 # How far each dtype may be from the truth of its own inputs, beside what the dense row is.
 BAR = {"float32": 2e-6, "bfloat16": 1e-2, "float64": 1e-13}
@@ -69,25 +72,32 @@ def problem(kind, tokens, classes, features, dtype):
     return jnp.asarray(x, dtype), jnp.asarray(w, dtype), labels
 
 
+def mean_of_linear(x, w, labels, chunk):
+    return CE(x, w, labels, reduction="mean", chunk_size=chunk)
+
+
+def mean_of_dense(x, w, labels):
+    wide = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
+    return jnp.sum(DENSE_CE(x.astype(wide) @ w.astype(wide), labels)) / max(len(x), 1)
+
+
+# Jitted once: problems of one shape share a program.
+STEP_OF_LINEAR = jax.jit(jax.value_and_grad(mean_of_linear, (0, 1)), static_argnums=3)
+STEP_OF_DENSE = jax.jit(jax.value_and_grad(mean_of_dense, (0, 1)))
+
+
 @pytest.mark.parametrize("kind", ["random", "zero", "peaked"])
 @pytest.mark.parametrize("dtype", BAR)
 @pytest.mark.parametrize(("tokens", "classes", "features", "chunk"), SHAPES)
 def test_as_near_to_the_truth_as_the_dense_row(tokens, classes, features, chunk, dtype, kind):
     with jax.enable_x64(True):
         x, w, labels = problem(kind, tokens, classes, features, dtype)
-
-        def linear(x, w):
-            return CE(x, w, labels, reduction="mean", chunk_size=chunk)
-
-        def dense(x, w):
-            wide = jnp.float64 if dtype == "float64" else jnp.float32
-            return jnp.sum(DENSE_CE(x.astype(wide) @ w.astype(wide), labels)) / max(tokens, 1)
-
         want = truth(x, w, np.asarray(labels))
-        loss, (dx, dw) = jax.jit(jax.value_and_grad(linear, (0, 1)))(x, w)
-        peer, (peer_dx, peer_dw) = jax.jit(jax.value_and_grad(dense, (0, 1)))(x, w)
+        loss, (dx, dw) = STEP_OF_LINEAR(x, w, labels, chunk)
+        peer, (peer_dx, peer_dw) = STEP_OF_DENSE(x, w, labels)
         assert (dx.dtype, dw.dtype) == (x.dtype, w.dtype)
-        for ours, theirs, true in zip((loss, dx, dw), (peer, peer_dx, peer_dw), want):
+        parts = zip((loss, dx, dw), (peer, peer_dx, peer_dw), want, strict=True)
+        for ours, theirs, true in parts:
             ours, theirs = (np.asarray(a, np.float64) for a in (ours, theirs))
             scale = np.max(np.abs(true), initial=0.0)
             error = np.max(np.abs(ours - true), initial=0.0)
@@ -214,15 +224,11 @@ TRANSFORMED = {
 }
 
 
-QUICK = {("plain", "per token"), ("few labels", "sum"), ("kl", "sum"), ("capped", "per token"),
-         ("all of it", "sum")}  # fmt: skip
+# tests/test_transforms.py has each function under each transform by default.
+USUAL = {("capped", "per token"), ("few labels", "sum")}
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in TRANSFORMED],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("case", usually(USUAL, TRANSFORMED), ids=" ".join)
 def test_agrees_with_the_dense_row_under(case):
     """Value, reverse and forward mode, Hessian products both ways: all at once, in float64."""
     with jax.enable_x64(True):
@@ -237,15 +243,15 @@ def test_agrees_with_the_dense_row_under(case):
 
             def along(*a):
                 slopes = jax.grad(bent, every)(*a)
-                return sum(jnp.vdot(g, s) for g, s in zip(slopes, steps))
+                return sum(jnp.vdot(g, s) for g, s in zip(slopes, steps, strict=True))
 
             def run(*a):
                 forward = jax.jvp(jax.grad(bent, every), a, tuple(steps))
                 return f(*a), forward, jax.grad(along, every)(*a), jax.jvp(f, a, tuple(steps))
 
-            return jax.jit(run)(*given)
+            return jax.tree.leaves(quick(run)(*given))
 
-        for ours, theirs in zip(jax.tree.leaves(all_of(linear)), jax.tree.leaves(all_of(dense))):
+        for ours, theirs in zip(all_of(linear), all_of(dense), strict=True):
             scale = float(np.max(np.abs(theirs)))
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11 * max(scale, 1.0))
 
@@ -268,7 +274,7 @@ def test_weighted_mean_divides_by_the_weights_of_the_labels(smoothing):
 
         c = jnp.asarray(CLASS_WEIGHTS).at[labels[5]].set(0.0)
         places = (0, 1) if smoothing else (0, 1, 2)
-        got, want = (jax.value_and_grad(f, places)(x, w, c) for f in (linear, dense))
+        got, want = (quick(jax.value_and_grad(f, places))(x, w, c) for f in (linear, dense))
         for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
         # An id that is none of the classes stays a mistake, whatever class 0 weighs.
@@ -293,11 +299,16 @@ def test_in_vmap_scan_and_checkpoint():
         return CE(x, w, labels, reduction="mean", chunk_size=CHUNK)
 
     slopes = jax.grad(f, (0, 1))
-    one_by_one = [slopes(x, w) for x in batch]
-    together = jax.vmap(slopes, (0, None))(batch, w)
-    scanned = jax.lax.scan(lambda _, x: ((), slopes(x, w)), (), batch)[1]
-    kept = jax.vmap(jax.grad(jax.checkpoint(f), (0, 1)), (0, None))(batch, w)
-    for got in (together, scanned, kept):
+    one_by_one = [quick(slopes)(x, w) for x in batch]
+    kept = jax.grad(jax.checkpoint(f), (0, 1))
+
+    @quick
+    def all_ways(batch, w):
+        together = jax.vmap(slopes, (0, None))(batch, w)
+        scanned = jax.lax.scan(lambda _, x: ((), slopes(x, w)), (), batch)[1]
+        return together, scanned, jax.vmap(kept, (0, None))(batch, w)
+
+    for got in all_ways(batch, w):
         for i, want in enumerate(one_by_one):
             for a, b in zip(got, want, strict=True):
                 np.testing.assert_allclose(a[i], b, rtol=1e-5, atol=1e-7)
@@ -328,7 +339,7 @@ def test_exported_for_every_platform():
         ]
         return sum(losses)
 
-    f = jax.jit(jax.value_and_grad(every, (0, 1)))
+    f = quick(jax.value_and_grad(every, (0, 1)))
     platforms = ["cpu", "cuda", "tpu"]
     exported = jax.export.export(f, platforms=platforms)(x, w)
     assert list(exported.platforms) == platforms
@@ -390,6 +401,7 @@ def test_no_value_of_tokens_times_classes():
         assert sizes and max(sizes) < TOKENS * CLASSES, max(sizes)
 
 
+@cpu_program
 @pytest.mark.parametrize("reduction", ["mean", None])
 def test_memory_at_a_large_vocabulary(reduction):
     """The dense logits would take 2 GiB."""
@@ -427,7 +439,7 @@ def test_what_is_left_out_is_not_seen(reduction):
         def f(x, w):
             return jnp.sum(CE(x, w, labels, reduction=reduction, chunk_size=3, **options))
 
-        return jax.value_and_grad(f, (0, 1))(x, w)
+        return quick(jax.value_and_grad(f, (0, 1)))(x, w)
 
     want, (dx, dw) = of(x[kept], labels[kept])
     weighted = of(dirty, labels, weights=jnp.array([1.0, 0.0, 1.0, 1.0]))
@@ -475,7 +487,7 @@ def test_the_gradient_by_a_weight_of_zero_is_the_loss(reduction):
     def total(weights):
         return jnp.sum(CE(x, w, labels, weights=weights, reduction=reduction))
 
-    slopes = jax.grad(total)(jnp.zeros(4))
+    slopes = quick(jax.grad(total))(jnp.zeros(4))
     np.testing.assert_allclose(slopes, CE(x, w, labels), rtol=1e-6)
 
 
@@ -597,8 +609,9 @@ def test_few_labels_move_with_weights_gamma_and_smoothing(reduction):
 
         directions = (jnp.arange(5.0), jnp.asarray(0.7), jnp.asarray(-0.3))
         for f in (ours, dense):
-            gradients = jax.grad(f, (0, 1, 2))(*shared)
-            found = (*gradients, jax.jvp(f, tuple(shared), directions)[1])
+            found = quick(
+                lambda *s, f=f: (*jax.grad(f, (0, 1, 2))(*s), jax.jvp(f, s, directions)[1])
+            )(*shared)
             if f is ours:
                 got = found
         for a, b in zip(got, found, strict=True):
@@ -625,5 +638,5 @@ def test_a_token_of_weight_0_still_moves_by_its_weight():
         return xent_jax.linear_softmax_cross_entropy(x, w, ids, weights=weights, reduction="sum")
 
     weights, second = jnp.array([1.0, 0, 1, 1]), jnp.array([0.0, 1, 0, 0])
-    got = jax.jvp(lambda t: jax.grad(total)(w, t), (weights,), (second,))[1]
+    got = quick(lambda t: jax.jvp(lambda t: jax.grad(total)(w, t), (t,), (second,))[1])(weights)
     np.testing.assert_allclose(got, jax.grad(total)(w, second), 1e-5, 1e-6)

@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 import xent_jax
 
 from .benchmarks import hlo
+from .cases import quick
 
 SEVERAL_DEVICES = True
 
@@ -146,7 +147,7 @@ def assert_same(got, want):
 @functools.cache
 def unsplit(f):
     given = [jnp.asarray(ARGUMENTS[n]) for n in names_of(f)]
-    return jax.jit(functools.partial(values_and_gradients, f))(*given)
+    return quick(functools.partial(values_and_gradients, f))(*given)
 
 
 def specs(f, tokens, head):
@@ -180,7 +181,7 @@ def test_split_arrays_give_the_numbers_of_one_device(f, tokens, head, kind):
     mesh = jax.make_mesh((2, 2, 2), ("data", "seq", "model"), axis_types=(KINDS[kind],) * 3)
     with jax.set_mesh(mesh):
         given = placed(mesh, [ARGUMENTS[n] for n in names_of(f)], specs(f, tokens, head))
-        assert_same(jax.jit(functools.partial(values_and_gradients, f))(*given), unsplit(f))
+        assert_same(quick(functools.partial(values_and_gradients, f))(*given), unsplit(f))
 
 
 MAPPED = [
@@ -201,7 +202,7 @@ def test_vmap_over_one_argument(f, name, meshed):
     other = arrays[place][..., ::-1] if np.ndim(arrays[place]) else np.float32(0.3)
     pair = np.stack([arrays[place], other])
     axes = [0 if i == place else None for i in range(len(arrays))]
-    mapped = jax.jit(jax.vmap(functools.partial(values_and_gradients, f), axes))
+    mapped = quick(jax.vmap(functools.partial(values_and_gradients, f), axes))
     want = unsplit(f)
     if not meshed:
         got = mapped(*arrays[:place], pair, *arrays[place + 1 :])
@@ -285,7 +286,7 @@ def test_masks_that_differ_between_devices_inside_shard_map(reduction):
     split = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=out)
     given = (x, w, labels, data, np.float32(0.4))
     got, want = (
-        jax.jit(jax.value_and_grad(lambda *a, f=f: jnp.sum(f(*a)), (0, 1, 3, 4)))(*given)
+        quick(jax.value_and_grad(lambda *a, f=f: jnp.sum(f(*a)), (0, 1, 3, 4)))(*given)
         for f in (split, loss)
     )
     assert_same(got, want)

@@ -9,6 +9,9 @@ import pytest
 
 import xent_jax
 
+from .cases import quick
+from .selection import slow
+
 TOKENS, FEATURES, CLASSES, CHUNK = 29, 8, 23, 8
 CE = functools.partial(xent_jax.linear_sigmoid_cross_entropy, chunk_size=CHUNK)
 
@@ -28,7 +31,7 @@ def given():
 
 
 @pytest.mark.parametrize("labels", ["ids", "function"])
-@pytest.mark.parametrize("reduction", ["mean", None])
+@pytest.mark.parametrize("reduction", ["mean", slow(None)])
 def test_agrees_with_the_dense_row(labels, reduction):
     """Value, both modes and Hessian products, by x, w, b, the weights and the temperature."""
     with jax.enable_x64(True):
@@ -50,7 +53,7 @@ def test_agrees_with_the_dense_row(labels, reduction):
         steps = tuple(draw(20 + i, *x.shape) for i, x in enumerate(arguments))
         for f in (linear, dense):
             slopes = jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), tuple(range(5)))
-            found = jax.jit(
+            found = quick(
                 lambda *a, f=f, slopes=slopes: (jax.jvp(f, a, steps), jax.jvp(slopes, a, steps))
             )(*arguments)
             if f is linear:
@@ -81,7 +84,7 @@ def test_pairs_of_images_and_texts():
         return -jnp.sum(jax.nn.log_sigmoid(signs * (scale * images @ texts.T + bias))) / n
 
     arguments = (images, texts, jnp.float32(2.0), jnp.float32(-3.0))
-    ours, theirs = (jax.value_and_grad(f, range(4))(*arguments) for f in (linear, dense))
+    ours, theirs = (quick(jax.value_and_grad(f, range(4)))(*arguments) for f in (linear, dense))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, 2e-5, 1e-5)
 
@@ -104,7 +107,7 @@ def test_weights_leave_tokens_out():
     def f(x, w, weights):
         return CE(x, w, IDS, ignore_index=-1, weights=weights, reduction="mean")
 
-    got = jax.value_and_grad(f, (0, 1))(x.at[1].set(jnp.nan), w, weights)
+    got = quick(jax.value_and_grad(f, (0, 1)))(x.at[1].set(jnp.nan), w, weights)
     kept = np.arange(TOKENS) % 3 == 0
     want = CE(x[kept], w, IDS[kept], ignore_index=-1, reduction="mean")
     np.testing.assert_allclose(got[0], want, 1e-6)

@@ -25,9 +25,10 @@ from xent_jax import (
     softmax_poly_loss,
 )
 
-from . import oracle, test_accuracy, test_edges
-from .cases import LOSSES, MASKED_CASES, NAMED_CASES, QUICK
-from .test_accuracy import usually
+from . import edge_rows, oracle
+from .cases import LOSSES, MASKED_CASES, NAMED_CASES, QUICK, batch, quick
+from .compare import compare, compare_second_derivatives
+from .selection import each, several_devices, usually
 
 INF, NAN = np.inf, np.nan
 SOFTMAX_LOSSES = [f for f in LOSSES if not f.elementwise]
@@ -39,41 +40,42 @@ DEFAULT = [f for f in LOSSES if str(f) in {
 }]  # fmt: skip
 
 
-def each(functions):
-    return pytest.mark.parametrize("function", functions, ids=str)
-
-
 # Against 60 digits.
 
 
 @each(usually(DEFAULT, LOSSES))
 def test_float32(function):
-    test_accuracy.compare(function, NAMED_CASES, np.float32)
+    compare(function, NAMED_CASES, np.float32)
 
 
 @each(usually(DEFAULT[:1], LOSSES))
 def test_float32_of_masked_rows(function):
-    test_accuracy.compare(function, MASKED_CASES, np.float32)
+    compare(function, MASKED_CASES, np.float32)
 
 
 @each(usually(DEFAULT[1:2], LOSSES))
 def test_float64(function):
     with jax.enable_x64(True):
-        test_accuracy.compare(function, NAMED_CASES, np.float64)
+        compare(function, NAMED_CASES, np.float64)
 
 
 @pytest.mark.parametrize("over", usually(["forward"], ["forward", "reverse"]))
 @each(usually(DEFAULT[:2], LOSSES))
 def test_second_derivatives(function, over):
-    test_accuracy.test_second_derivatives(function, over)
+    compare_second_derivatives(function, over)
 
 
 def slopes_of_parameter(function, argument, parameter, value):
     """The derivative by the parameter, in both modes."""
     f = lambda x: function(*argument, **{parameter: x})  # noqa: E731
     one = jnp.ones((), jnp.float32)
-    forward = jax.jvp(f, (value * one,), (one,))[1]
-    reverse = jax.vmap(lambda t: jax.vjp(f, value * one)[1](t)[0])(jnp.eye(len(forward)))
+
+    @quick
+    def both(x):
+        forward = jax.jvp(f, (x,), (one,))[1]
+        return forward, jax.vmap(lambda t: jax.vjp(f, x)[1](t)[0])(jnp.eye(len(forward)))
+
+    forward, reverse = both(value * one)
     np.testing.assert_allclose(reverse, forward, 1e-6, 1e-12)
     return forward
 
@@ -82,9 +84,8 @@ def slopes_of_parameter(function, argument, parameter, value):
 def test_derivative_by_the_parameter(function):
     """Against the oracle, for the rows whose loss is finite."""
     ((parameter, value),) = function.given
-    arguments, _ = test_accuracy.batch(function, NAMED_CASES, np.float32)
-    with jax.disable_jit(False):
-        got = slopes_of_parameter(getattr(xent_jax, function.name), arguments, parameter, value)
+    arguments, _ = batch(function, NAMED_CASES, np.float32)
+    got = slopes_of_parameter(getattr(xent_jax, function.name), arguments, parameter, value)
     exact = float(np.float32(value))
     truth = getattr(oracle, function.name)
     rows = [truth(*row, **{parameter: exact}) for row in zip(*arguments, strict=True)]
@@ -115,27 +116,29 @@ def test_is_cross_entropy_exactly(loss, given, labels):
 
     Cross entropy under a distribution is linear in the labels, which has a sum of its own.
     """
-    value, slopes = jax.value_and_grad(lambda z: jnp.sum(loss(z, labels, **given)[:-1]))(ROWS)
-    plain, want = jax.value_and_grad(lambda z: jnp.sum(softmax_cross_entropy(z, labels)[:-1]))(ROWS)
+
+    def gradient_of_finite(f):
+        return jax.grad(lambda z: jnp.sum(f(z)[:-1]))(ROWS)
+
+    slopes = gradient_of_finite(lambda z: loss(z, labels, **given))
+    want = gradient_of_finite(lambda z: softmax_cross_entropy(z, labels))
     got, exact = loss(ROWS, labels, **given), softmax_cross_entropy(ROWS, labels)
     if labels is SOFT:
         np.testing.assert_allclose(got, exact, 3e-7)
-        np.testing.assert_allclose(value, plain, 3e-7)
     else:
         np.testing.assert_array_equal(got, exact)
-        np.testing.assert_array_equal(value, plain)
     np.testing.assert_allclose(slopes, want, 3e-7, 1e-7 * (labels is SOFT))
 
 
 @pytest.mark.parametrize("gamma", usually([0.5], [0.0, 0.5, 1.0, 5.0]))
 def test_saturated_rows_keep_finite_derivatives(gamma):
     """To the second order, where 1 − p is far below rounding, 0, or 1."""
+    f = functools.partial(softmax_focal_loss, labels=0, gamma=gamma)
+    run = quick(lambda z: (jax.grad(f)(z), jax.jacfwd(f)(z), jax.jacfwd(jax.grad(f))(z)))
     for row in ([20, 0, 0, -1], [60, 0, 0, 0], [1e4, 0, 0, 0], [0, 1e4, 0, 0], [0, -INF, 0, 1]):
         z = jnp.array(row, jnp.float32)
-        f = functools.partial(softmax_focal_loss, labels=0, gamma=gamma)
-        gradient = jax.grad(f)(z)
-        np.testing.assert_allclose(gradient, jax.jacfwd(f)(z), 1e-6)
-        curvature = jax.jacfwd(jax.grad(f))(z)
+        gradient, forward, curvature = run(z)
+        np.testing.assert_allclose(gradient, forward, 1e-6)
         assert np.all(np.isfinite(gradient)) and np.all(np.isfinite(curvature)), row
     loss, slope = jax.value_and_grad(f)(jnp.array([20.0, 0.0, 0.0, -1.0]))
     cost = 4.880564755e-09
@@ -170,20 +173,28 @@ def test_weights_smoothing_masks_and_base_together(name, kind, smoothing):
         given = {"where": where, "class_weights": w, "base": 2, **options}
         return getattr(xent_jax, name)(z, labels, **given)
 
-    values, pull = jax.vjp(f, z, w)
-    by_z, by_w = pull(jnp.ones(6))
-    along = jax.jvp(lambda w: f(z, w), (w,), (np.ones_like(w),))[1]
+    @quick
+    def run(z, w):
+        values, pull = jax.vjp(f, z, w)
+        along = jax.jvp(lambda w: f(z, w), (w,), (jnp.ones_like(w),))[1]
+        return values, *pull(jnp.ones(6)), along
+
+    values, by_z, by_w, along = run(z, w)
     truth = getattr(oracle, name.replace("softmax_cross", "softmax_weighted_cross"))
-    rows = [
-        truth(a, y, where=m, class_weights=w, **options)
-        for a, y, m in zip(z, labels, where, strict=True)
-    ]
-    np.testing.assert_allclose(values, [r[0] / np.log(2) for r in rows], 1e-6)
-    want = np.stack([r[1] for r in rows]) / np.log(2)
+
+    def rows(weights):
+        return [
+            truth(a, y, where=m, class_weights=weights, **options)
+            for a, y, m in zip(z, labels, where, strict=True)
+        ]
+
+    np.testing.assert_allclose(values, [r[0] / np.log(2) for r in rows(w)], 1e-6)
+    want = np.stack([r[1] for r in rows(w)]) / np.log(2)
     np.testing.assert_allclose(by_z, want, 1e-5, 1e-6 * np.abs(want).max())
-    # Every loss is linear in the class weights.
-    np.testing.assert_allclose(jnp.sum(by_w * w), jnp.sum(values), 1e-5)
-    np.testing.assert_allclose(jnp.sum(along), jnp.sum(by_w), 1e-5)
+    # Every loss is linear in the class weights: by each of them it is the loss of that class alone.
+    want = np.array([[r[0] for r in rows(one)] for one in np.eye(7)]) / np.log(2)
+    np.testing.assert_allclose(by_w, want.sum(1), 1e-5, 1e-6 * want.max())
+    np.testing.assert_allclose(along, want.sum(0), 1e-5)
 
 
 def test_masked_labels_and_bad_values():
@@ -230,7 +241,7 @@ def test_a_likely_class_with_most_of_the_mass_keeps_its_gradient():
         want = getattr(oracle, name.replace("softmax_cross", "softmax_weighted_cross"))(
             z, 0, **given
         )
-        got = jax.grad(lambda z: getattr(xent_jax, name)(z, 0, **given))(z)  # noqa: B023
+        got = quick(jax.grad(lambda z: getattr(xent_jax, name)(z, 0, **given)))(z)  # noqa: B023
         np.testing.assert_allclose(got, want[1], 2e-6, 1e-6 * np.abs(want[1]).max())
     # Soft labels that nearly are one class: their sum is rounded by more than the others are.
     y = np.array([1 - 2**-20, 2**-22, 2**-22, 2**-24], np.float32)
@@ -245,7 +256,7 @@ def test_curvature_of_a_confident_row_over_reverse_mode():
     f = functools.partial(
         softmax_focal_loss, labels=0, gamma=0.5, label_smoothing=0.25, class_weights=w
     )
-    by_reverse, by_forward = jax.jacrev(jax.jacrev(f))(z), jax.jacfwd(jax.jacrev(f))(z)
+    by_reverse, by_forward = (quick(mode(jax.jacrev(f)))(z) for mode in (jax.jacrev, jax.jacfwd))
     np.testing.assert_allclose(by_reverse, by_forward, 0, 1e-6)
 
 
@@ -353,11 +364,13 @@ def test_sure_logits(function):
     for label, z in ((1, INF), (0, -INF), (1, 40), (0, -40)):
         kind = np.int32 if function.kinds[-1] == "id" else np.float32
         f = lambda z: function(z, kind(label))  # noqa: B023, E731
-        value, slope = jax.value_and_grad(f)(jnp.float32(z))
+        value, slope, forward = quick(lambda z: (f(z), jax.grad(f)(z), jax.jacfwd(f)(z)))(  # noqa: B023
+            jnp.float32(z)
+        )
         assert value < 1e-15 and abs(slope) < 1e-15
-        np.testing.assert_allclose(jax.jacfwd(f)(jnp.float32(z)), slope, 1e-6)
+        np.testing.assert_allclose(forward, slope, 1e-6)
         assert function(jnp.float32(-z), kind(label)) >= 8
-    test_edges.run(function, first=[INF, -INF, 0, 1], second=[1, 0, 0.5, 0.5], label=[1, 0, 1, 0])
+    edge_rows.run(function, first=[INF, -INF, 0, 1], second=[1, 0, 0.5, 0.5], label=[1, 0, 1, 0])
 
 
 def test_ignored_and_masked_elements_are_seen_by_no_gradient():
@@ -408,10 +421,11 @@ def test_class_axes_and_flat_weights():
     np.testing.assert_allclose(got[0, 0], softmax_focal_loss(flat, ids, class_weights=w), 1e-6)
 
 
+@several_devices
 @each(SOFTMAX_LOSSES[2:3] + SOFTMAX_LOSSES[-1:])
 def test_inside_shard_map(function):
     mesh = jax.make_mesh((2,), ("classes",), axis_types=(AxisType.Auto,))
-    arguments, _ = test_accuracy.batch(function, NAMED_CASES[:8], np.float32)
+    arguments, _ = batch(function, NAMED_CASES[:8], np.float32)
     specs = (P(None, "classes"), P() if function.kinds[-1] == "id" else P(None, "classes"))
     split = jax.shard_map(
         functools.partial(function, axis_name="classes"), mesh=mesh, in_specs=specs, out_specs=P()
@@ -520,6 +534,12 @@ def test_errors(call, error, message):
     assert str(caught.value) == message
 
 
+def both_orders(f):
+    """∂²f/∂x∂y, forward over reverse, and ∂²f/∂y∂x, reverse over reverse."""
+    one, other = jax.jacfwd(jax.grad(f), 1), jax.jacrev(jax.grad(f, 1), 0)
+    return quick(lambda x, y: (one(x, y), other(x, y)))
+
+
 @pytest.mark.parametrize(
     ("loss", "given"), [(softmax_cross_entropy, {}), (softmax_focal_loss, {"gamma": 1.5})]
 )
@@ -527,11 +547,10 @@ def test_mixed_second_derivatives_at_label_0(loss, given):
     """∂²/∂z∂y in both orders, at labels that are 0 and at a class weight of 0."""
     z, y, w = jnp.array([1.0, 0, -1]), jnp.array([1.0, 0, 0]), jnp.array([1.0, 0, 2])
     f = functools.partial(loss, **given)
-    one = jax.jacfwd(jax.grad(f), 1)(z, y)
-    other = jax.jacrev(jax.grad(f, 1), 0)(z, y)
+    one, other = both_orders(f)(z, y)
     np.testing.assert_allclose(one, other.T, 1e-5, 1e-6)
     assert np.all(np.abs(one[:, 1:]) > 1e-3)
     g = lambda z, w: f(z, 0, class_weights=w, label_smoothing=0.3)  # noqa: E731
-    one = jax.jacfwd(jax.grad(g), 1)(z, w)
-    np.testing.assert_allclose(one, jax.jacrev(jax.grad(g, 1), 0)(z, w).T, 1e-5, 1e-6)
+    one, other = both_orders(g)(z, w)
+    np.testing.assert_allclose(one, other.T, 1e-5, 1e-6)
     assert np.all(np.abs(one[:, 1]) > 1e-3)

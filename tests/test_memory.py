@@ -8,6 +8,7 @@ import pytest
 import xent_jax
 
 from .cases import FUNCTIONS, LOSSES
+from .selection import cpu_program
 
 ROWS, CLASSES = 8192, 4096  # compiled for, never computed
 DENSE = ROWS * CLASSES * 4
@@ -66,11 +67,13 @@ def temporaries(f, *arguments):
     return jax.jit(f).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
 
+@cpu_program
 @pytest.mark.parametrize("function", [f for f in (*FUNCTIONS, *MORE) if not f.elementwise], ids=str)
 def test_forward_pass_writes_no_array_of_the_size_of_its_input(function):
     assert temporaries(function.__call__, *shapes(function, "float32")) < 0.05 * DENSE
 
 
+@cpu_program
 @pytest.mark.parametrize("weights", [None, np.ones(CLASSES)], ids=["plain", "weighted"])
 def test_smoothed_ids_are_never_a_one_hot_array(weights):
     logits = jax.ShapeDtypeStruct((ROWS, CLASSES), jnp.float32)

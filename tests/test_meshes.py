@@ -17,6 +17,7 @@ import xent_jax
 
 from .calls import CALLS, ONE_EACH, value_and_gradients
 from .cases import QUICK
+from .selection import slow, usually
 
 SEVERAL_DEVICES = True
 
@@ -31,11 +32,6 @@ def draw(seed, *shape):
 def softmax(z):
     p = np.exp(z - z.max(-1, keepdims=True))
     return p / p.sum(-1, keepdims=True)
-
-
-def usually(names, cases):
-    marks = [c if c in names else pytest.param(c, marks=pytest.mark.slow) for c in cases]
-    return pytest.mark.parametrize("name", marks)
 
 
 def assert_same(got, want, tolerance=1e-5):
@@ -114,10 +110,8 @@ def repeated(step, name, *arguments):
         assert_same(got, on_one_device(name))
 
 
-@pytest.mark.parametrize(
-    "devices", [pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow), 8]
-)
-@usually({"ids", "linear mean"}, HEADS)
+@pytest.mark.parametrize("devices", [slow(2), slow(4), 8])
+@pytest.mark.parametrize("name", usually({"ids", "linear mean"}, HEADS))
 def test_training_on_several_devices(name, devices):
     """Rows split over an automatic mesh: visible while tracing, and by the shardings alone."""
     step, labels = training_step(name)
@@ -249,7 +243,7 @@ EVERY = [(name, split, AUTO) for name in FUNCTIONS for split in SPLITS] + [
 
 @pytest.mark.parametrize(
     ("name", "split", "kind"),
-    [c if c in MOST else pytest.param(*c, marks=pytest.mark.slow) for c in EVERY],
+    [c if c in MOST else slow(*c) for c in EVERY],
     ids=str,
 )
 def test_however_the_data_are_split(name, split, kind):
@@ -293,9 +287,9 @@ def test_a_gradient_is_split_as_its_logits():
         assert jax.typeof(slope).sharding.spec == P("data", "model")
 
 
-@usually({"explicit X", "automatic Y"}, {
-    f"{kind} {split}": None for kind in ("explicit", "automatic") for split in ("X", "Y", "X and Y")
-})  # fmt: skip
+@pytest.mark.parametrize("name", usually({"explicit X", "automatic Y"}, [
+    f"{kind} {split}" for kind in ("explicit", "automatic") for split in ("X", "Y", "X and Y")
+]))  # fmt: skip
 @pytest.mark.parametrize("f", [xent_jax.mutual_information, xent_jax.conditional_entropy])
 def test_split_tables(name, f):
     joint = np.random.default_rng(0).dirichlet(np.ones(8 * 12), 3).reshape(3, 8, 12)
@@ -321,10 +315,7 @@ VMAPPED = {"kl_divergence-p-q", "softmax_cross_entropy-zp-ids", "softmax_focal_l
            "class_frequencies-ids-num_classes=7", "logit_adjustment-counts"}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "call", [c if str(c) in VMAPPED else pytest.param(c, marks=pytest.mark.slow) for c in CALLS],
-    ids=str,
-)  # fmt: skip
+@pytest.mark.parametrize("call", usually(VMAPPED, CALLS), ids=str)
 def test_vmap_over_a_split_axis(call):
     """Per-example values and gradients, each example by itself on the device that has it."""
     examples = jax.vmap(functools.partial(value_and_gradients, call), call.rows)

@@ -16,6 +16,7 @@ import pytest
 import xent_jax
 
 from .cases import QUICK
+from .selection import usually
 
 ROWS, CLASSES, FEATURES = 3, 6, 4
 RNG = np.random.default_rng(0)
@@ -120,13 +121,10 @@ USUAL = {
 }  # fmt: skip
 
 
-def usually(names, sweeps=SWEEPS):
-    assert names <= set(map(str, sweeps))
-    marks = [s if str(s) in names else pytest.param(s, marks=pytest.mark.slow) for s in sweeps]
-    return pytest.mark.parametrize("sweep", marks, ids=str)
-
-
-def every(sweeps=SWEEPS):
+def every(sweeps=SWEEPS, few=None):
+    """Of which, where `few` are named, the others are slow."""
+    assert few is None or few <= set(map(str, sweeps))
+    sweeps = sweeps if few is None else usually(few, sweeps)
     return pytest.mark.parametrize("sweep", sweeps, ids=str)
 
 
@@ -187,7 +185,7 @@ def close(got, want):
         np.testing.assert_allclose(a, b, tolerance, tolerance * size)
 
 
-@usually(USUAL)
+@every(few=USUAL)
 def test_nested_vmaps_are_loops_of_plain_calls(sweep):
     """Over the parameter of rows, over rows of a parameter, and over the parameter alone."""
     one = functools.partial(slopes, sweep)
@@ -210,7 +208,7 @@ def test_nested_vmaps_are_loops_of_plain_calls(sweep):
     close(alone, [x[:, :1] for x in want])
 
 
-@usually({"softmax_focal_loss-gamma-soft", "linear_softmax_cross_entropy-label_smoothing-soft"})
+@every(few={"softmax_focal_loss-gamma-soft", "linear_softmax_cross_entropy-label_smoothing-soft"})
 def test_vmap_over_the_parameter_of_a_batch(sweep):
     """With everything else fixed and not batched: constants of the trace."""
 
@@ -223,7 +221,7 @@ def test_vmap_over_the_parameter_of_a_batch(sweep):
     close((value, by_parameter, by_first), (want[0], want[1].sum(1), want[2]))
 
 
-@usually({"softmax_focal_loss-label_smoothing-soft", "softmax_cross_entropy-z_loss-ids"})
+@every(few={"softmax_focal_loss-label_smoothing-soft", "softmax_cross_entropy-z_loss-ids"})
 def test_forward_mode_and_second_derivatives_by_the_parameter(sweep):
     f = functools.partial(sweep)
     rows, x = sweep.rows, jnp.asarray(sweep.values[1])
@@ -276,7 +274,7 @@ def test_out_of_range(sweep):
                 sweep(bad, *sweep.rows)
 
 
-@usually({"softmax_cross_entropy-label_smoothing-ids", "linear_softmax_cross_entropy-z_loss-ids"})
+@every(few={"softmax_cross_entropy-label_smoothing-ids", "linear_softmax_cross_entropy-z_loss-ids"})
 def test_a_traced_zero_is_the_python_zero(sweep):
     """Which may choose a shorter program, with the same numbers."""
     got = jax.jit(functools.partial(slopes, sweep), compiler_options=QUICK)(0.0, *sweep.rows)
@@ -316,7 +314,7 @@ def compilations(caplog, f):
     return sum("Compiling" in record.getMessage() for record in caplog.records)
 
 
-@usually({"softmax_cross_entropy-label_smoothing-ids", "softmax_focal_loss-gamma-soft",
+@every(few={"softmax_cross_entropy-label_smoothing-ids", "softmax_focal_loss-gamma-soft",
           "linear_softmax_cross_entropy-z_loss-ids"})  # fmt: skip
 def test_a_schedule_outside_jit_compiles_nothing(sweep, caplog):
     """Arrays as they come out of a schedule: the second value runs what the first compiled."""
@@ -326,7 +324,7 @@ def test_a_schedule_outside_jit_compiles_nothing(sweep, caplog):
     assert compilations(caplog, lambda: [sweep(x, *rows) for x in values[1:]]) == 0
 
 
-@usually({"softmax_cross_entropy-z_loss-ids"})
+@every(few={"softmax_cross_entropy-z_loss-ids"})
 def test_a_python_number_is_the_array(sweep):
     x = float(sweep.values[0])
     np.testing.assert_allclose(sweep(x, *sweep.rows), sweep(jnp.asarray(x), *sweep.rows), 1e-12)

@@ -14,6 +14,9 @@ from xent_jax._rows import row_sums as module
 from xent_jax._rows.row_state import RowSums, infinity, merge
 from xent_jax._rows.row_sums import Logits, row_sums
 
+from .cases import quick
+from .selection import several_devices
+
 INF = np.inf
 
 
@@ -145,6 +148,7 @@ def test_several_class_axes():
         same(jax.tree.map(jnp.ravel, got), jax.tree.map(jnp.ravel, want), 1e-5)
 
 
+@several_devices
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_entry_of_a_class_is_as_it_was_given(dtype):
     """Also where it is infinite; of no shard that does not hold it; with its derivative."""
@@ -163,8 +167,8 @@ def test_the_entry_of_a_class_is_as_it_was_given(dtype):
         in_specs=(P(None, "k"), P()),
         out_specs=P(),
     )
-    np.testing.assert_array_equal(split(z, ids), want)
-    slope = jax.grad(lambda z: jnp.sum(row_sums((1,), Logits(z, id=ids))[0].at_id))(z)
+    np.testing.assert_array_equal(quick(split)(z, ids), want)
+    slope = quick(jax.grad(lambda z: jnp.sum(row_sums((1,), Logits(z, id=ids))[0].at_id)))(z)
     np.testing.assert_array_equal(slope, np.arange(36) == np.asarray(ids))
 
 
@@ -196,15 +200,20 @@ def test_rule_is_the_derivative_of_plain_sums():
 
         rng = np.random.default_rng(1)
         v = tuple(rng.normal(size=(2, *z.shape)))
+
+        def derivatives(f, gradient, *x):
+            return (*jax.jvp(f, x, v)[1], *gradient(*x), *jax.jvp(gradient, x, v)[1])
+
         for f in (ours, plain):
             gradient = jax.grad(lambda *x, f=f: sum(jnp.sum(part) for part in f(*x)), (0, 1))
-            found = (*jax.jvp(f, (z, y), v)[1], *gradient(z, y), *jax.jvp(gradient, (z, y), v)[1])
+            found = quick(functools.partial(derivatives, f, gradient))(z, y)
             if f is ours:
                 got = found
         for a, b in zip(got, found, strict=True):
             np.testing.assert_allclose(a, b, 1e-12, 1e-14)
 
 
+@several_devices
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 3, 1)])
 def test_shards_merge(order):
     """Maxima tied over shards, a shard without a class, the first index of all."""

@@ -12,6 +12,8 @@ from jax.sharding import PartitionSpec as P
 
 import xent_jax
 
+from .cases import quick
+
 SEVERAL_DEVICES = True
 
 TOKENS, FEATURES, CLASSES, CHUNK = 32, 16, 64, 8
@@ -117,7 +119,7 @@ def assert_same(got, want):
 @functools.cache
 def unsharded(name):
     f, arguments, _, moving = {**CASES, **MANUAL_ONLY}[name]
-    return jax.jit(functools.partial(value_and_slopes, f, moving))(*map(jnp.asarray, arguments))
+    return quick(functools.partial(value_and_slopes, f, moving))(*map(jnp.asarray, arguments))
 
 
 QUICK = {"cross entropy of ids", "linear", "weighted and focal"}
@@ -140,7 +142,7 @@ def test_class_axis_split_by_hand(name):
         out_specs=P() if specs[0] == P() else ROWS,
     )
     placed = [jax.device_put(a, NamedSharding(mesh, s)) for a, s in zip(arguments, specs)]
-    got = jax.jit(functools.partial(value_and_slopes, split, moving))(*placed)
+    got = quick(functools.partial(value_and_slopes, split, moving))(*placed)
     assert_same(got, unsharded(name))
 
 
@@ -151,7 +153,7 @@ def test_split_by_the_compiler(name, kind):
     mesh = mesh_of(kind)
     with jax.set_mesh(mesh):
         placed = [jax.device_put(a, NamedSharding(mesh, s)) for a, s in zip(arguments, specs)]
-        got = jax.jit(functools.partial(value_and_slopes, f, moving))(*placed)
+        got = quick(functools.partial(value_and_slopes, f, moving))(*placed)
         assert_same(got, unsharded(name))
 
 
@@ -172,8 +174,8 @@ def test_data_parallel_mean(reduction):
     def alone(x, w):
         return xent_jax.linear_softmax_cross_entropy(x, w, IDS, reduction=reduction)
 
-    got = jax.jit(jax.value_and_grad(lambda x, w: whole(x, w, IDS), (0, 1)))(X, W)
-    assert_same(got, jax.value_and_grad(alone, (0, 1))(X, W))
+    got = quick(jax.value_and_grad(lambda x, w: whole(x, w, IDS), (0, 1)))(X, W)
+    assert_same(got, quick(jax.value_and_grad(alone, (0, 1)))(X, W))
 
 
 def collectives(compiled):

@@ -11,7 +11,7 @@ import xent_jax
 from xent_jax import softmax_statistics
 
 from . import oracle
-from .cases import CASES, MASKED_CASES, NAMED_CASES, QUICK
+from .cases import CASES, MASKED_CASES, NAMED_CASES, QUICK, quick
 
 INF, NAN = np.inf, np.nan
 FIELDS = ("log_prob", "logsumexp", "entropy", "argmax", "correct")
@@ -159,7 +159,7 @@ def test_gradients_of_both_modes(masked):
 def test_gradient_of_a_sure_row():
     """Each field keeps its digits where 1 − p is far below rounding."""
     z = jnp.array([20.0, 0.0, 0.0, -1.0])
-    by_field = jax.jacrev(lambda z: softmax_statistics(z, 0)[:3])(z)
+    by_field = quick(jax.jacrev(lambda z: softmax_statistics(z, 0)[:3]))(z)
     log_prob, height, entropy = by_field
     np.testing.assert_allclose(log_prob[0], 4.880564755e-09, 1e-5)
     np.testing.assert_allclose(height, jax.nn.softmax(z), 1e-6)
@@ -176,7 +176,7 @@ def test_argmax_and_correct_have_no_gradient():
         )
 
     z = jnp.array([0.0, 2.0, 1.0])
-    got = jax.grad(f)(z)
+    got = quick(jax.grad(f))(z)
     np.testing.assert_allclose(got, -jax.grad(xent_jax.softmax_cross_entropy)(z, 1), 1e-6)
     tangents = jax.jvp(lambda z: softmax_statistics(z, 1), (z,), (z,))[1]
     assert tangents.argmax.dtype == tangents.correct.dtype == jax.dtypes.float0
@@ -257,7 +257,7 @@ def test_where_keeps_nothing():
         assert x.tolist() == [0, 0]
     assert not found.correct.any()
     total = lambda z: summed(softmax_statistics, 1.0)(z, jnp.array([0, 2]), where=where)  # noqa: E731
-    assert not jax.grad(total)(z).any()
+    assert not quick(jax.grad(total))(z).any()
 
 
 def test_masked_label():
@@ -343,9 +343,9 @@ def test_no_rows():
 def test_under_vmap_and_scan():
     z, labels, _ = stacked(NAMED_CASES)
     want = statistics(z, labels)
-    mapped = jax.jit(jax.vmap(softmax_statistics))(z, labels)
-    scanned = jax.jit(lambda *a: jax.lax.map(lambda row: softmax_statistics(*row), a))(z, labels)
-    along = jax.jit(jax.vmap(softmax_statistics, (1, 0)))(z.T, labels)
+    mapped = quick(jax.vmap(softmax_statistics))(z, labels)
+    scanned = quick(lambda *a: jax.lax.map(lambda row: softmax_statistics(*row), a))(z, labels)
+    along = quick(jax.vmap(softmax_statistics, (1, 0)))(z.T, labels)
     for got in (mapped, scanned, along):
         for a, b in zip(got, want, strict=True):
             np.testing.assert_allclose(a, b, 1e-6, 1e-30)

@@ -1,6 +1,6 @@
 """PyTorch's numbers, in float64, where it has the function: every combination of its options."""
 
-import itertools
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,107 +9,77 @@ import pytest
 
 import xent_jax
 
-torch = pytest.importorskip("torch")
-F = torch.nn.functional
+from . import torch_figures
+from .cases import QUICK
+from .torch_figures import BINARY, CLASSES, CROSS_ENTROPIES, FIGURES, FOCAL, IGNORED
 
-ROWS, CLASSES = 13, 7
-RNG = np.random.default_rng(0)
-Z = (3 * RNG.normal(size=(ROWS, CLASSES))).astype(np.float32)
-WEIGHTS = RNG.uniform(0.1, 4, CLASSES).astype(np.float32)
-IDS = RNG.integers(0, CLASSES, ROWS)
-SOFT = RNG.dirichlet(np.ones(CLASSES), ROWS).astype(np.float32)
-GIVEN = list(itertools.product(["ids", "ignored", "soft"], [False, True], [0.0, 0.1, 1.0]))
+with np.load(FIGURES) as _stored:
+    KEPT = dict(_stored)
+Z, WEIGHTS = KEPT["logits"], KEPT["weights"]
+HARD_AND_IDS = [case for case in CROSS_ENTROPIES if case[0] != "soft"]
 
 
-def double(x):
-    return torch.tensor(x, dtype=torch.float64)
+def compare(key, f, of_loss, of_slope):
+    """The losses and the gradient of their sum, against those that are kept."""
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def run(z):
+        loss, pull = jax.vjp(f, z)
+        return loss, *pull(jnp.ones_like(loss))
+
+    loss, slope = run(Z)
+    np.testing.assert_allclose(loss, KEPT[f"{key} loss"], 1e-5, of_loss)
+    np.testing.assert_allclose(slope, KEPT[f"{key} slope"], 1e-5, of_slope)
 
 
-def labels_of(kind):
-    if kind == "soft":
-        return SOFT
-    return np.where(np.arange(ROWS) % 4 == 1, -100, IDS) if kind == "ignored" else IDS
-
-
-def both(kind, weighted, smoothing, reduction):
-    """Loss and gradient of PyTorch."""
-    z = double(Z).requires_grad_()
-    weight = double(WEIGHTS) if weighted else None
-    loss = F.cross_entropy(
-        z,
-        double(SOFT) if kind == "soft" else torch.tensor(labels_of(kind)),
-        weight=weight,
-        label_smoothing=smoothing,
-        reduction=reduction,
-    )
-    loss.sum().backward()
-    return loss.detach().numpy(), z.grad.numpy()
-
-
-@pytest.mark.parametrize(("kind", "weighted", "smoothing"), GIVEN)
+@pytest.mark.parametrize(("kind", "weighted", "smoothing"), CROSS_ENTROPIES)
 def test_cross_entropy(kind, weighted, smoothing):
     given = {"label_smoothing": smoothing, "class_weights": WEIGHTS if weighted else None}
     if kind == "ignored":
-        given["ignore_index"] = -100
+        given["ignore_index"] = IGNORED
 
     def f(z):
-        return xent_jax.softmax_cross_entropy(z, labels_of(kind), **given)
+        return xent_jax.softmax_cross_entropy(z, KEPT[kind], **given)
 
-    loss, slope = both(kind, weighted, smoothing, "none")
-    np.testing.assert_allclose(f(Z), loss, 1e-5, 1e-6)
-    np.testing.assert_allclose(jax.grad(lambda z: jnp.sum(f(z)))(Z), slope, 1e-5, 1e-6)
+    compare(f"cross entropy {kind} {weighted} {smoothing} none", f, 1e-6, 1e-6)
 
 
-@pytest.mark.parametrize(("kind", "weighted", "smoothing"), [g for g in GIVEN if g[0] != "soft"])
+@pytest.mark.parametrize(("kind", "weighted", "smoothing"), HARD_AND_IDS)
 def test_mean_of_the_linear_row(kind, weighted, smoothing):
     """reduction="mean" divides by the weights of the labels, as PyTorch does."""
     given = {"label_smoothing": smoothing, "class_weights": WEIGHTS if weighted else None}
 
     def f(z):
         return xent_jax.linear_softmax_cross_entropy(
-            z, np.eye(CLASSES, dtype=np.float32), labels_of(kind), ignore_index=-100,
+            z, np.eye(CLASSES, dtype=np.float32), KEPT[kind], ignore_index=IGNORED,
             reduction="mean", chunk_size=4, **given,
         )  # fmt: skip
 
-    loss, slope = both(kind, weighted, smoothing, "mean")
-    value, ours = jax.value_and_grad(f)(Z)
-    np.testing.assert_allclose(value, loss, 1e-5)
-    np.testing.assert_allclose(ours, slope, 1e-5, 1e-7)
+    compare(f"cross entropy {kind} {weighted} {smoothing} mean", f, 0, 1e-7)
 
 
-@pytest.mark.parametrize("pos_weight", [None, 3.0, WEIGHTS], ids=["none", "one", "per label"])
-@pytest.mark.parametrize("labels", [SOFT, np.round(SOFT * 1.5)], ids=["soft", "hard"])
-def test_binary_cross_entropy(labels, pos_weight):
-    z = double(Z).requires_grad_()
-    weight = None if pos_weight is None else double(pos_weight)
-    loss = F.binary_cross_entropy_with_logits(
-        z, double(labels), pos_weight=weight, reduction="none"
-    )
-    loss.sum().backward()
+@pytest.mark.parametrize(("kind", "weight"), BINARY)
+def test_binary_cross_entropy(kind, weight):
+    pos_weight = {"none": None, "one": 3.0, "per label": WEIGHTS}[weight]
 
     def f(z):
-        return xent_jax.sigmoid_cross_entropy(z, labels, pos_weight=pos_weight)
+        return xent_jax.sigmoid_cross_entropy(z, KEPT[kind], pos_weight=pos_weight)
 
-    np.testing.assert_allclose(f(Z), loss.detach().numpy(), 1e-5, 1e-7)
-    slope = jax.grad(lambda z: jnp.sum(f(z)))(Z)
-    np.testing.assert_allclose(slope, z.grad.numpy(), 1e-5, 1e-7)
+    compare(f"binary {kind} {weight}", f, 1e-7, 1e-7)
 
 
-@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (None, 2.0), (0.6, 0.5), (0.25, 0.0)])
+@pytest.mark.parametrize(("alpha", "gamma"), FOCAL)
 def test_focal_loss(alpha, gamma):
-    """The formula of torchvision's sigmoid_focal_loss, with α_t, p_t and the binary loss."""
-    labels = np.round(SOFT * 1.5)
-    z, y = double(Z).requires_grad_(), double(labels)
-    p = torch.sigmoid(z)
-    p_t = p * y + (1 - p) * (1 - y)
-    loss = (1 - p_t) ** gamma * F.binary_cross_entropy_with_logits(z, y, reduction="none")
-    if alpha is not None:
-        loss = (alpha * y + (1 - alpha) * (1 - y)) * loss
-    loss.sum().backward()
-
     def f(z):
-        return xent_jax.sigmoid_focal_loss(z, labels, gamma=gamma, alpha=alpha)
+        return xent_jax.sigmoid_focal_loss(z, KEPT["hard"], gamma=gamma, alpha=alpha)
 
-    np.testing.assert_allclose(f(Z), loss.detach().numpy(), 1e-5, 1e-7)
-    slope = jax.grad(lambda z: jnp.sum(f(z)))(Z)
-    np.testing.assert_allclose(slope, z.grad.numpy(), 1e-5, 1e-7)
+    compare(f"focal {alpha} {gamma}", f, 1e-7, 1e-7)
+
+
+@pytest.mark.slow
+def test_figures_are_those_of_the_torch_that_is_here():
+    pytest.importorskip("torch")
+    found = torch_figures.figures()
+    assert found.keys() == KEPT.keys()
+    for key, x in found.items():
+        np.testing.assert_allclose(x, KEPT[key], 1e-13, 1e-15, err_msg=key)

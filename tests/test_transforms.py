@@ -1,7 +1,7 @@
-"""Every function under every transform, each compared with plain evaluation of single rows.
+"""Every public function under every transform, against plain calls and central differences.
 
-Plain means without jit, operation by operation: its compiled operations are few and shared by all
-functions. What must be compiled is compiled once per function, several transforms at a time.
+One program for each function, compiled once, in float64: the differences need it. What the
+transforms do at the edges is in tests/test_transforms_at_edges.py.
 """
 
 import functools
@@ -10,263 +10,120 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 
-import xent_jax
+from .calls import BATCH, CALLS, ONE_EACH, value_and_gradients
+from .cases import QUICK
+from .selection import slow, usually
 
-from .cases import FUNCTIONS, select
-
-INF = np.inf
-SOFTMAX = select(row="softmax")
-K = 4
-# Ordinary rows first, then rows with outcomes of probability 0 (alone, on both sides, all but one).
-FIRST = np.array([
-    [0.3, -1.2, 0.8, 0.1], [2, 0.5, -1, 0], [9, 0, -2, 1], [1.5, 1.5, -1, 0],
-    [0.5, -INF, 1, 0], [-INF, 0, -INF, 1], [-INF, 2, -INF, -INF], [0.5, 1, 2, 3],
-])  # fmt: skip
-SECOND = np.array([
-    [0.1, 0.4, -0.3, -1], [2, 0.5, -1, 0], [8, 1, -1, 0], [-1, 0.25, 0.25, 2],
-    [0.25, -INF, -1, 2], [0, 0, 1, 1], [-INF, 1, -INF, -INF], [-INF, 0, 0, 1],
-])  # fmt: skip
-LABEL = np.array([2, 0, 0, 1, 0, 3, 1, 2], np.int32)
-EASY = slice(4)  # the ordinary rows
-
-# The same code with less effort of the compiler: a third less time for all that is compiled below.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+STEP = 1e-5
 
 
-def default(*names):
-    """Every function, of which those not named run with the slow tests."""
-    slow = pytest.mark.slow
-    functions = [f if str(f) in names else pytest.param(f, marks=slow) for f in FUNCTIONS]
-    return pytest.mark.parametrize("function", functions, ids=str)
-
-
-# What depends least on the function: one for each way to take arguments.
-few = default("kl_divergence", "softmax_cross_entropy-ids", "softmax_kl_divergence",
-              "sigmoid_entropy")  # fmt: skip
-few_and_soft = default("kl_divergence", "softmax_cross_entropy-ids", "softmax_cross_entropy-soft",
-                       "softmax_kl_divergence", "sigmoid_cross_entropy-soft")  # fmt: skip
-
-
-def data(function, rows=slice(None), dtype=np.float32):
-    return function.arguments(FIRST[rows], SECOND[rows], LABEL[rows], dtype=dtype)
-
-
-def of_floats(function, arguments, evaluate=None):
-    """The function (or `evaluate`, which calls it) of its floating arguments alone, and these."""
-    floats = [arguments[i] for i in function.differentiable]
-
-    def of(*floats):
-        full = list(arguments)
-        for place, x in zip(function.differentiable, floats, strict=True):
-            full[place] = x
-        return (evaluate or function)(*full)
-
-    return of, floats
-
-
-def value_and_gradients(function, *arguments, evaluate=None):
-    """The value, and the gradients of its sum."""
-    f, floats = of_floats(function, arguments, evaluate)
-    value, pull = jax.vjp(f, *floats)
-    return value, *pull(jnp.ones_like(value))
-
-
-@functools.cache
-def plain(function):
-    """The value and gradients of every row by itself, uncompiled."""
-    with jax.disable_jit():
-        rows = [value_and_gradients(function, *row) for row in zip(*data(function), strict=True)]
-    return [np.stack(x) for x in zip(*rows, strict=True)]
-
-
-def close(got, want, tolerance=1e-5):
-    """The same in kind, and finite numbers within `tolerance` of the largest."""
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        a, b = np.asarray(a), np.asarray(b)
-        size = np.abs(b[np.isfinite(b)]).clip(max=1e30).max(initial=0)
-        np.testing.assert_allclose(a, b, tolerance, tolerance * size)
-
-
-@few
-def test_exported_vmap_of_gradient_is_a_loop_of_plain_calls(function):
-    """vmap along the last axis, and its gradient, in a module made for every platform."""
-    arguments = [np.moveaxis(x, 0, -1) for x in data(function)]
-    batched = jax.vmap(functools.partial(value_and_gradients, function), in_axes=-1)
-    platforms = ["cpu", "cuda", "tpu"]
-    exported = jax.export.export(jax.jit(batched), platforms=platforms)(*arguments)
-    assert list(exported.platforms) == platforms
-    close(jit(exported.call)(*arguments), plain(function))
-
-
-@few
-def test_checkpointed_scan_in_shard_map_is_a_loop(function):
-    arguments = data(function)
-    mesh = jax.sharding.Mesh(jax.devices()[:2], "batch")
-
-    def over_rows(*arguments):
-        def body(_, row):
-            return None, jax.checkpoint(function.__call__)(*row)
-
-        return jax.lax.scan(body, None, arguments)[1]
-
-    def shard(*arguments):
-        return value_and_gradients(function, *arguments, evaluate=over_rows)
-
-    sharded = jax.shard_map(shard, mesh=mesh, in_specs=P("batch"), out_specs=P("batch"))
-    close(jit(sharded)(*arguments), plain(function))
-
-
-def on_mesh(function, kind):
-    """The value and gradients of arguments of which both axes are sharded."""
-    shape, axes = (2, 2), ("batch", "classes")
-    mesh = jax.make_mesh(shape, axes, axis_types=(kind,) * 2, devices=jax.devices()[:4])
-    with jax.set_mesh(mesh):
-        arguments = [
-            jax.device_put(x, NamedSharding(mesh, P(*axes[: x.ndim]))) for x in data(function)
-        ]
-        return jit(functools.partial(value_and_gradients, function))(*arguments)
-
-
-@few
-def test_explicitly_sharded_batch_and_classes(function):
-    got = on_mesh(function, AxisType.Explicit)
-    close(got, plain(function))
-    value, *gradients = (jax.typeof(x).sharding.spec for x in got)
-    assert set(gradients) == {P("batch", "classes")}
-    assert value == (P("batch", "classes") if function.elementwise else P("batch"))
-
-
-@few
-def test_automatically_sharded_batch_and_classes(function):
-    close(on_mesh(function, AxisType.Auto), plain(function))
-
-
-@few_and_soft
-def test_first_derivatives_agree(function):
-    """jvp, linearize and vjp, each with a primal that is the plain value, edges included."""
-    rng = np.random.default_rng(0)
-    with jax.disable_jit():
-        for i, row in enumerate(zip(*data(function), strict=True)):
-            f, floats = of_floats(function, row)
-            value, *gradients = (x[i] for x in plain(function))
-            # An infinite slope is not followed.
-            directions = [
-                np.where(np.abs(g) < 1e30, rng.normal(size=K), 0).astype(np.float32)
-                for g in gradients
-            ]
-            primal, tangent = jax.jvp(f, floats, directions)
-            linear_primal, linear = jax.linearize(f, *floats)
-            close([primal, linear_primal, value], [f(*floats)] * 3, 1e-6)
-            close(linear(*directions), tangent)
-            if np.all(np.isfinite(value)):
-                along = sum(g.astype(float) * d for g, d in zip(gradients, directions))
-                size = sum(np.abs(g * d).sum() for g, d in zip(gradients, directions))
-                along = along if function.elementwise else along.sum()
-                np.testing.assert_allclose(tangent, along, 0, 1e-5 * size + 1e-30)
-
-
-@few
-def test_jacobians_agree(function):
-    f, floats = of_floats(function, [x[0] for x in data(function)])
-    places = tuple(range(len(floats)))
-    with jax.disable_jit():
-        forward, reverse = (mode(f, places)(*floats) for mode in (jax.jacfwd, jax.jacrev))
-    gradients = [x[0] for x in plain(function)[1:]]
-    close(forward, reverse)
-    close(forward, [np.diag(g) for g in gradients] if function.elementwise else gradients)
-
-
-def second_derivatives(function, floats, f, v, w):
-    """w·H·v three ways, and by central differences of the gradient."""
-
-    def total(*x):
-        return f(*x).sum()
-
-    def dot(a, b):
-        return sum(jnp.vdot(x, y) for x, y in zip(a, b, strict=True))
-
-    places = tuple(range(len(floats)))
-    gradient = jax.grad(total, places)
-
-    def slope(*x):
-        return jax.jvp(total, x, v)[1]
-
-    h = 1e-5
-    ahead, behind = (gradient(*(x + s * d for x, d in zip(floats, v))) for s in (h, -h))
-    return (
-        dot(w, jax.jvp(gradient, floats, v)[1]),
-        dot(w, jax.grad(lambda *x: dot(gradient(*x), v), places)(*floats)),
-        jax.jvp(slope, floats, w)[1],
-        dot(w, [(a - b) / (2 * h) for a, b in zip(ahead, behind)]),
-    )
-
-
-@default("softmax_cross_entropy-soft", "sigmoid_cross_entropy-soft")
-def test_hessian(function):
-    """At an ordinary row, at p = q, with the label on the peak, and at tied logits."""
+def arrays_of(call):
+    """In float64, and a direction for each floating one that moves no probability below 0."""
     rng = np.random.default_rng(1)
-    with jax.enable_x64(True), jax.disable_jit():
-        for row in zip(*data(function, EASY, np.float64), strict=True):
-            f, floats = of_floats(function, row)
-            v, w = (tuple(rng.normal(size=(len(floats), K))) for _ in range(2))
-            if function.row == "probability":  # a step must be small beside the probability
-                v = tuple(d * x for d, x in zip(v, floats, strict=True))
-            *ways, differences = second_derivatives(function, tuple(floats), f, v, w)
-            np.testing.assert_allclose(ways, [ways[0]] * 3, 1e-11, 1e-12)
-            np.testing.assert_allclose(ways[0], differences, 1e-6, 1e-7)
+    arrays = [x.astype(np.float64) if x.dtype == np.float32 else x for x in call.arrays]
+    return arrays, tuple(0.3 * x * rng.normal(size=x.shape) for x in floats_of(call, arrays))
 
 
-@few_and_soft
-def test_hessian_is_never_nan(function):
-    """Where outcomes have probability 0, in directions within those that have some."""
-    rng = np.random.default_rng(2)
-    with jax.disable_jit():
-        for i, row in enumerate(zip(*data(function), strict=True)):
-            f, floats = of_floats(function, row)
-            value, *gradients = (x[i] for x in plain(function))
-            if not np.all(np.isfinite(value)):
-                continue
-            inside = [np.isfinite(x) & (np.abs(g) < 1e30) for x, g in zip(floats, gradients)]
-            if function.row == "probability":
-                inside = [x > 0 for x in floats]
-            v = tuple(np.where(ok, rng.normal(size=K), 0).astype(np.float32) for ok in inside)
-            gradient = jax.grad(lambda *x: f(*x).sum(), tuple(range(len(v))))  # noqa: B023
-            curvature = jax.jvp(gradient, tuple(floats), v)[1]
-            if function.row == "probability":  # at p = q = 0 it is p/q², which has no value
-                curvature = [x[ok] for x, ok in zip(curvature, inside, strict=True)]
-            assert all(np.all(np.isfinite(x)) for x in curvature), row
+def floats_of(call, arrays):
+    return tuple(arrays[i] for i in call.floating)
 
 
-def test_hessian_compiled():
-    """jax.hessian of cross entropy is diag p − p pᵀ, of KL at p = q too, on both sides."""
-    z = FIRST[0].astype(np.float32)
-    p = np.asarray(jax.nn.softmax(z))
-    truth = np.diag(p) - np.outer(p, p)
-    close(jit(jax.hessian(xent_jax.softmax_cross_entropy))(z, 2), truth)
-    (pp, pq), (qp, qq) = jit(jax.hessian(xent_jax.softmax_kl_divergence, (0, 1)))(z, z)
-    close([pp, pq, qp, qq], [truth, -truth, -truth, truth])
+def dot(a, b):
+    return sum(jnp.vdot(x, y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize(
-    "function",
-    [f if f.kinds == ("zp",) else pytest.param(f, marks=pytest.mark.slow) for f in SOFTMAX],
-    ids=str,
-)
-def test_third_derivative(function):
-    """Finite, and the central difference of the second."""
-    with jax.enable_x64(True), jax.disable_jit():
-        f, floats = of_floats(function, [x[0] for x in data(function, EASY, np.float64)])
+def derivatives(call, every_way, arrays, v):
+    """Value and gradient, the derivative along v and the Hessian product with v, each twice."""
 
-        def along(t):
-            return f(floats[0] + t * np.array([0.3, -1, 0.5, 0.2]), *floats[1:])
+    def of_floats(*floats):
+        full = list(arrays)
+        for place, x in zip(call.floating, floats, strict=True):
+            full[place] = x
+        return call(*full)
 
-        def derivative(f):
-            return lambda t: jax.jvp(f, (t,), (1.0,))[1]
+    def total(*floats):
+        """A sum in which no entry weighs as another."""
+        leaves = [
+            x for x in jax.tree.leaves(of_floats(*floats)) if jnp.isdtype(x.dtype, "real floating")
+        ]
+        return sum(
+            jnp.sum(jnp.sin(x) * jnp.linspace(0.5, 1.5, x.size).reshape(x.shape)) for x in leaves
+        )
 
-        second = derivative(derivative(along))
-        third = derivative(second)(0.0)
-        np.testing.assert_allclose(third, (second(1e-5) - second(-1e-5)) / 2e-5, 1e-6, 1e-7)
-        assert abs(third) > 1e-3
+    floats = floats_of(call, arrays)
+    every = tuple(range(len(floats)))
+    gradient = jax.grad(total, every)
+    recomputed = jax.grad(jax.checkpoint(total), every)
+    primal, tangent = jax.jvp(total, floats, v)
+    slopes, product = jax.jvp(gradient, floats, v)
+    moved = jax.vmap(lambda s: recomputed(*(x + s * d for x, d in zip(floats, v, strict=True))))
+    around = moved(STEP * jnp.arange(-1.0, 2.0))
+    return {
+        "values": (total(*floats), primal),
+        "gradients": (slopes, [g[1] for g in around]),
+        "along v": (dot(slopes, v), tangent),
+        "Hessian products": (product,),
+        "differences": [(g[2] - g[0]) / (2 * STEP) for g in around],
+    } | (ways_of_second_order(total, floats, v) if every_way else {})
+
+
+def ways_of_second_order(total, floats, v):
+    """What differentiates in yet another order."""
+    every = tuple(range(len(floats)))
+    gradient = jax.grad(total, every)
+    value, linear = jax.linearize(total, *floats)
+    return {
+        "linearized": (jax.jvp(total, floats, v), (value, linear(*v))),
+        "second order": (
+            jax.jvp(gradient, floats, v)[1],
+            jax.grad(lambda *x: jax.jvp(total, x, v)[1], every)(*floats),
+            jax.grad(lambda *x: dot(gradient(*x), v), every)(*floats),
+        ),
+    }
+
+
+def close(got, want, tolerance, absolute=None):
+    """Each entry, or rather each array to its largest."""
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        size = np.abs(b).max(initial=0)
+        np.testing.assert_allclose(a, b, tolerance, absolute or tolerance * size)
+
+
+@pytest.mark.parametrize("every_way", [False, slow(True)], ids=["usual", "every way"])
+@pytest.mark.parametrize("call", usually(ONE_EACH, [c for c in CALLS if c.floating]), ids=str)
+def test_derivatives_agree(call, every_way):
+    """Forward, reverse, checkpointed, batched; linearized and of second order in every way."""
+    with jax.enable_x64(True):
+        arrays, v = arrays_of(call)
+        run = jax.jit(functools.partial(derivatives, call, every_way), compiler_options=QUICK)
+        found = jax.tree.map(np.asarray, run(arrays, v))
+    differences = found.pop("differences")
+    for first, *others in found.values():
+        for other in others:
+            close(other, first, 1e-10, 1e-13)
+    close(found["Hessian products"][0], differences, 1e-6, 1e-8)
+
+
+@pytest.mark.parametrize("call", usually(ONE_EACH, [c for c in CALLS if 0 in c.rows]), ids=str)
+def test_vmap_is_a_loop_of_plain_calls(call):
+    """Of value and gradients, over the examples; and a scan over them."""
+    examples = functools.partial(value_and_gradients, call)
+
+    def row(arrays, i):
+        return [x if axis is None else x[i] for x, axis in zip(arrays, call.rows, strict=True)]
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def run(arrays):
+        rows = range(BATCH)
+        scanned = jax.lax.map(lambda i: examples(*row(arrays, i)), jnp.arange(BATCH))
+        return (
+            [examples(*row(arrays, i)) for i in rows],
+            jax.vmap(examples, call.rows)(*arrays),
+            scanned,
+        )
+
+    loop, *together = run([jnp.asarray(x) for x in call.arrays])
+    for found in together:
+        for i, want in enumerate(loop):
+            close(jax.tree.map(lambda x, i=i: x[i], found), want, 1e-5, 1e-6)
