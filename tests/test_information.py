@@ -801,7 +801,7 @@ def test_against_scipy():
 
 @pytest.mark.parametrize("call, message", [
     (lambda: renyi_entropy(P, [0.5, 2]), "renyi_entropy: alpha must be one number, got shape (2,)"),
-    (lambda: tsallis_entropy(P, P), "tsallis_entropy: q must be one number, got shape (4, 6)"),
+    (lambda: tsallis_entropy(P, P), "tsallis_entropy: alpha must be one number, got shape (4, 6)"),
     (lambda: renyi_divergence(P, Q, P[0]), "renyi_divergence: alpha must be one number"),
     (lambda: renyi_divergence(P, Q[:2], 2), "renyi_divergence: p and q must have the same shape"),
     (lambda: renyi_entropy(P, 2, axis=2), "renyi_entropy: axis 2 is out of range for p"),
@@ -830,7 +830,7 @@ def test_types():
 
 @pytest.mark.parametrize("call, message", [
     (lambda: renyi_entropy(P, -1), "renyi_entropy: alpha is negative or NaN"),
-    (lambda: tsallis_entropy(P, NAN), "tsallis_entropy: q is negative or NaN"),
+    (lambda: tsallis_entropy(P, NAN), "tsallis_entropy: alpha is negative or NaN"),
     (lambda: renyi_divergence(P, -Q, 2), "renyi_divergence: q holds a negative or NaN"),
     (lambda: perplexity(-P), "perplexity: p holds a negative or NaN"),
     (lambda: mutual_information(-P), "mutual_information: joint holds a negative or NaN"),

@@ -7,9 +7,9 @@ the state of the part is
     E = Σ w u                            for the entropy, log1p(s) + E/T;
     C = Σ y u,  Y = Σ y                  for labels y (soft, smoothed, uniform): Σ y·(−log p) =
                                          C + Y·log1p(s);
-    B = Σ y over entries below m         for the gradient at a likely class;
+    B = Σ y over entries below m         for the gradient at a likely class, of rows with T < 1.5;
     i, a                                 the index of the first maximal entry, and what stands
-                                         beside a maximal entry in another array;
+                                         beside one that weighs as much, or half, in another array;
     z_k                                  the entry of class k, 0 in a part without it.
 
 One entry is (z, 0, 0, 0, y, 0). Parts 1 and 2 with d = m₁ − m₂ ≥ 0 make a whole with maximum m₁:
@@ -24,6 +24,7 @@ Nothing cancels, ties need no count, and the order of the parts is free. Entries
 CPU, where XLA does not vectorise such a reduction, two passes give the same state.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -35,6 +36,7 @@ from .._math.dtypes import largest, widen
 from .._math.elementary import exp
 
 NO_INDEX = 2**31 - 1  # of a part without entries
+LONE = 1.5  # T below which only the maximum weighs more than ½
 
 
 class RowSums(NamedTuple):
@@ -65,6 +67,14 @@ def finite_logits(z: Array) -> Array:
     """Wide logits, ±∞ made finite."""
     z = widen(z)
     return jnp.clip(z, -infinity(z), infinity(z))
+
+
+def is_top(u: Array) -> Array:
+    """Whether an entry of this depth weighs more than ½: for T < `LONE`, whether it is the maximum.
+
+    Its depth need not be 0 to the last digit where the logits are computed anew.
+    """
+    return u < math.log(2.0)
 
 
 def merge(a: RowSums, b: RowSums) -> RowSums:

@@ -27,12 +27,14 @@ from .._class_axes import (
 from .._math.dtypes import widen
 from .._math.elementary import exp
 from .row_state import (
+    LONE,
     NO_INDEX,
     RowSums,
     cost_of_depth,
     empty_like,
     finite_logits,
     infinity,
+    is_top,
     merge,
     merge_shards,
 )
@@ -180,7 +182,7 @@ def two_passes(
             sums = sums._replace(index=jnp.min(first, axis=local(axes), keepdims=True))
         if row.beside is not None:
             lowest = -infinity(row.z)
-            beside = jnp.where(row.z == m, row.beside, lowest)
+            beside = jnp.where(is_top(m - row.z), row.beside, lowest)
             sums = sums._replace(beside=class_max(beside, axes))
         if row.id is not None and row.given is not None:
             # Taken from logits as they are given: no wide copy is gathered.
@@ -196,9 +198,11 @@ def _sums_below(axes: Axes, m: Array, row: Logits, spread: bool) -> RowSums:
     below = row.z - m
     u, w = -below, exp(below)
     total = class_sum(w, axes)
-    # w − ⌊w⌋ leaves out the maxima, by arithmetic that XLA:CPU keeps fused with the sum. Where it
-    # leaves out several, T is 2 at least, and nothing cancels in T − 1.
-    rest = jnp.where(total < 2.0, class_sum(w - jnp.floor(w), axes), total - 1.0)
+    # Where T < 1.5 no weight but that of the maximum reaches ½, and is left out by arithmetic that
+    # XLA:CPU keeps fused with the sum; elsewhere little cancels in T − 1. Told by size and not by
+    # u = 0: what makes z may be computed again for this sum, and be rounded in another way.
+    top = lax.stop_gradient(w * jnp.minimum(jnp.floor(2.0 * w), 1.0))
+    rest = jnp.where(total < LONE, class_sum(w - top, axes), total - 1.0)
     labels = row.labels
     return RowSums(
         maximum=m,
@@ -206,7 +210,7 @@ def _sums_below(axes: Axes, m: Array, row: Logits, spread: bool) -> RowSums:
         spread=class_sum(w * u, axes) if spread else None,
         costs=tuple(class_sum(cost_of_depth(u, y), axes) for y in labels),
         masses=tuple(class_sum(y, axes) for y in labels),
-        below=tuple(class_sum(jnp.where(u > 0.0, y, 0.0), axes) for y in labels),
+        below=tuple(class_sum(jnp.where(is_top(u), 0.0, y), axes) for y in labels),
         index=None,
         beside=None,
         at_id=None,

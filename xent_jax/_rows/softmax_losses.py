@@ -15,7 +15,7 @@ from .._math.costs import slope
 from .._math.dtypes import largest, widen
 from .._math.elementary import log1p
 from .row_function import RowFunction
-from .row_state import finite_logits, infinity
+from .row_state import finite_logits, infinity, is_top
 from .row_sums import Logits, row_sums
 from .softmax_statistics import exact_weight, pull_to_labels, weighed
 
@@ -35,7 +35,7 @@ def under_labels(f: Callable[..., Array]) -> RowFunction:
         value = class_sum(y * f(cost, *parameter), axes)
         moved = y * slope(f, cost, *parameter)[0]
         whole = class_sum(moved, axes)
-        off_peak = class_sum(jnp.where(u > 0.0, moved, 0.0), axes)
+        off_peak = class_sum(jnp.where(is_top(u), 0.0, moved), axes)
         return value, sums._replace(masses=(whole,), below=(off_peak,))
 
     def partials(

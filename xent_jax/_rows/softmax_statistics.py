@@ -23,7 +23,7 @@ from .._math.dtypes import widen
 from .._math.elementary import exp, expm1, log1p
 from .._math.exact import exact_difference
 from .row_function import RowFunction
-from .row_state import RowSums, finite_logits, infinity
+from .row_state import LONE, RowSums, finite_logits, infinity, is_top
 from .row_sums import Logits, row_sums
 
 
@@ -55,7 +55,10 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
             values[name] = cost + mass * log_total
         excess = None
         if sums.at_id is not None:
-            cost = _depth_of_label(sums.at_id, sums.maximum) + log_total
+            depth = _depth_of_label(sums.at_id, sums.maximum)
+            # The label is the maximum, also where its logit was rounded in another way.
+            depth = jnp.where(is_top(depth) & (sums.total < LONE), 0.0, depth)
+            cost = depth + log_total
             values["at_label"], excess = cost, expm1(-cost)
         kept = sums._replace(costs=tuple(None for _ in sums.costs), index=None, at_id=None)
         return tuple(values[name] for name in every), _Residuals(kept, excess)
@@ -109,7 +112,7 @@ def pull_to_labels(sums: RowSums, i: int, u: Array, p: Array, y: Array) -> Array
 
     At a likely class Y − y_j would lose every digit, and p_j·Σ is what counts there: it is summed.
     """
-    likely = (u == 0.0) & (sums.total < 2.0)
+    likely = is_top(u) & (sums.total < LONE)
     others = jnp.where(likely, sums.below[i], sums.masses[i] - y)
     return p * others - y * ((sums.rest - expm1(-u)) / sums.total)
 

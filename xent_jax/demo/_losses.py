@@ -34,7 +34,8 @@ def method_of(loss: Loss, counts: np.ndarray) -> Method | None:
         case "weighted":
             return plain._replace(class_weights=xent_jax.balanced_class_weights(counts))
         case "effective-number":
-            return plain._replace(class_weights=xent_jax.effective_number_weights(counts, beta=BETA))
+            weights = xent_jax.effective_number_weights(counts, beta=BETA)
+            return plain._replace(class_weights=weights)
         case "focal":
             return plain._replace(gamma=plain.gamma + GAMMA)
         case "logit-adjusted":
