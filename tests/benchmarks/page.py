@@ -3,6 +3,7 @@
 # The options that measure a file of results/ again, by its name.
 COMMANDS = {
     "accuracy": "--suite accuracy",
+    "exhaustive-h200": "--suite exhaustive",
     "dense": "--suite dense --suite dispatch --suite compile",
     "dense-small": "--suite dense --shape 32x10",
     "dense-newest": "--suite dense --shape 2048x32768 --shape 65536x1000",
@@ -40,6 +41,16 @@ what is wrong in kind (0, NaN, negative, finite where the truth is not); an erro
 has no digit right. The gradient of a bfloat16 input is rounded to bfloat16 everywhere.
 
 {_block("accuracy")}
+
+## Every input there is
+
+The worst errors over all logits, in units in the last place of the result's dtype, and the logit
+where they occur, against formulae in float64: of the binary row and of two classes at all 2³²
+float32 logits; of narrow logits at all 2¹⁶, and for two classes at all 2³² pairs of them, where
+the rounding of the difference of two logits counts. Results below 2⁻¹¹⁸ are compared with 0, since
+a device may flush what they are made of.
+
+{_block("exhaustive-h200")}
 
 ## Linear heads on an NVIDIA H200
 
