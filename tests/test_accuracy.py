@@ -30,10 +30,11 @@ def test_float32(function, cases):
     compare(function, cases, np.float32)
 
 
+@pytest.mark.parametrize("forward", [False, slow(True)], ids=["reverse", "forward"])
 @each(FUNCTIONS)
-def test_float64(function):
+def test_float64(function, forward):
     with jax.enable_x64(True):
-        compare(function, NAMED_CASES, np.float64)
+        compare(function, NAMED_CASES, np.float64, forward)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import pytest
 import xent_jax
 
 from .cases import quick
+from .selection import slow
 
 TOKENS, FEATURES, CLASSES, CHUNK = 37, 8, 23, 8
 LOSS = functools.partial(xent_jax.linear_softmax_loss, chunk_size=CHUNK)
@@ -157,7 +158,7 @@ def test_three_products_with_the_metrics_too(statistics):
     assert products(f, x, w, advantage) == 3
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", None])
+@pytest.mark.parametrize("reduction", ["mean", slow("sum"), None])
 def test_statistics_beside_the_loss(reduction):
     """Those of the pass; 0 where nothing counts; no gradient flows through them."""
     labels, (x, w, b, *_) = data("float32")
@@ -207,8 +208,15 @@ def test_statistics_of_an_entropy_and_of_few_labels_have_no_log_prob():
 LEFT_OUT = np.random.default_rng(7).random(TOKENS) < 0.7
 
 
-@pytest.mark.parametrize("how", ["weights", "ignore_index"])
-@pytest.mark.parametrize("reduction", ["mean", None])
+@pytest.mark.parametrize(
+    "how, reduction",
+    [
+        ("weights", "mean"),
+        ("ignore_index", None),
+        slow("weights", None),
+        slow("ignore_index", "mean"),
+    ],
+)
 def test_tokens_that_do_not_count_are_put_behind(how, reduction):
     """Values and gradients are those without them, whatever their features and their data hold."""
     labels, (x, w, b, advantage, old) = data("float32")

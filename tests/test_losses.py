@@ -28,7 +28,7 @@ from xent_jax import (
 from . import edge_rows, oracle
 from .cases import LOSSES, MASKED_CASES, NAMED_CASES, QUICK, batch, quick
 from .compare import compare, compare_second_derivatives
-from .selection import each, several_devices, usually
+from .selection import each, several_devices, slow, usually
 
 INF, NAN = np.inf, np.nan
 SOFTMAX_LOSSES = [f for f in LOSSES if not f.elementwise]
@@ -117,12 +117,15 @@ def test_is_cross_entropy_exactly(loss, given, labels):
     Cross entropy under a distribution is linear in the labels, which has a sum of its own.
     """
 
-    def gradient_of_finite(f):
-        return jax.grad(lambda z: jnp.sum(f(z)[:-1]))(ROWS)
+    def value_and_slopes(f):
+        @jax.jit
+        def run(z):
+            return f(z), jax.grad(lambda z: jnp.sum(f(z)[:-1]))(z)
 
-    slopes = gradient_of_finite(lambda z: loss(z, labels, **given))
-    want = gradient_of_finite(lambda z: softmax_cross_entropy(z, labels))
-    got, exact = loss(ROWS, labels, **given), softmax_cross_entropy(ROWS, labels)
+        return run(ROWS)
+
+    got, slopes = value_and_slopes(lambda z: loss(z, labels, **given))
+    exact, want = value_and_slopes(lambda z: softmax_cross_entropy(z, labels))
     if labels is SOFT:
         np.testing.assert_allclose(got, exact, 3e-7)
     else:
@@ -320,13 +323,21 @@ def test_z_loss():
     z = jnp.asarray(ROWS[:6])
     ids = jnp.array([0, 3, -1, 2, 5, 1])
     height = jax.nn.logsumexp(z, -1) ** 2
+    extras = ({}, {"class_weights": 1 + np.arange(10.0)}, {"label_smoothing": 0.1})
     for labels, given in ((ids, {"ignore_index": -1}), (jnp.asarray(SOFT[:6]), {})):
-        plain = softmax_cross_entropy(z, labels, **given)
-        more = 0.01 * jnp.where(plain == 0.0, 0.0, height)
-        for extra in ({}, {"class_weights": 1 + np.arange(10.0)}, {"label_smoothing": 0.1}):
-            got = softmax_cross_entropy(z, labels, z_loss=0.01, **given, **extra)
-            want = softmax_cross_entropy(z, labels, **given, **extra) + more
-            np.testing.assert_allclose(got, want, 1e-6)
+
+        @quick
+        def losses(z, labels=labels, given=given):
+            both = ({}, {"z_loss": 0.01})
+            return [
+                [softmax_cross_entropy(z, labels, **given, **extra, **more) for more in both]
+                for extra in extras
+            ]
+
+        found = losses(z)
+        more = 0.01 * jnp.where(found[0][0] == 0.0, 0.0, height)
+        for without, got in found:
+            np.testing.assert_allclose(got, without + more, 1e-6)
     f = lambda z: softmax_cross_entropy(z, 3, z_loss=0.5)  # noqa: E731
     slopes = jax.nn.softmax(z[0]) * (1 + jnp.sqrt(height[0])) - jnp.eye(10)[3]
     np.testing.assert_allclose(jax.grad(f)(z[0]), slopes, 1e-5, 1e-6)
@@ -361,15 +372,18 @@ def test_weight_of_the_positive_class():
 
 @each([f for f in LOSSES if f.elementwise])
 def test_sure_logits(function):
-    for label, z in ((1, INF), (0, -INF), (1, 40), (0, -40)):
-        kind = np.int32 if function.kinds[-1] == "id" else np.float32
-        f = lambda z: function(z, kind(label))  # noqa: B023, E731
-        value, slope, forward = quick(lambda z: (f(z), jax.grad(f)(z), jax.jacfwd(f)(z)))(  # noqa: B023
-            jnp.float32(z)
-        )
-        assert value < 1e-15 and abs(slope) < 1e-15
-        np.testing.assert_allclose(forward, slope, 1e-6)
-        assert function(jnp.float32(-z), kind(label)) >= 8
+    labels = np.array([1, 0, 1, 0], np.int32 if function.kinds[-1] == "id" else np.float32)
+    z = np.float32([INF, -INF, 40, -40])
+
+    @quick
+    def run(z):
+        slopes = jax.grad(lambda z: jnp.sum(function(z, labels)))(z)
+        forward = jax.jvp(lambda z: function(z, labels), (z,), (jnp.ones_like(z),))[1]
+        return function(z, labels), slopes, forward, function(-z, labels)
+
+    value, slopes, forward, wrong = run(z)
+    assert np.all(value < 1e-15) and np.all(abs(slopes) < 1e-15) and np.all(wrong >= 8)
+    np.testing.assert_allclose(forward, slopes, 1e-6)
     edge_rows.run(function, first=[INF, -INF, 0, 1], second=[1, 0, 0.5, 0.5], label=[1, 0, 1, 0])
 
 
@@ -541,7 +555,7 @@ def both_orders(f):
 
 
 @pytest.mark.parametrize(
-    ("loss", "given"), [(softmax_cross_entropy, {}), (softmax_focal_loss, {"gamma": 1.5})]
+    ("loss", "given"), [slow(softmax_cross_entropy, {}), (softmax_focal_loss, {"gamma": 1.5})]
 )
 def test_mixed_second_derivatives_at_label_0(loss, given):
     """∂²/∂z∂y in both orders, at labels that are 0 and at a class weight of 0."""

@@ -122,7 +122,7 @@ def unsharded(name):
     return quick(functools.partial(value_and_slopes, f, moving))(*map(jnp.asarray, arguments))
 
 
-QUICK = {"cross entropy of ids", "linear", "weighted and focal"}
+QUICK = {"cross entropy of ids", "linear"}
 
 
 def each(cases):
