@@ -31,14 +31,18 @@ from .information import (
     stacked,
     tsallis_truth,
 )
+from .selection import slow, usually
 
-both_dtypes = pytest.mark.parametrize("dtype", BAR, ids=lambda d: d.__name__)
 FAMILIES = {
     tsallis_entropy: tsallis_truth,
     renyi_entropy: renyi_truth,
     renyi_divergence: divergence_truth,
 }
-families = pytest.mark.parametrize("function", FAMILIES, ids=lambda f: f.__name__)
+
+
+def of_families(few=FAMILIES):
+    functions = usually(few, FAMILIES)
+    return pytest.mark.parametrize("function", functions, ids=lambda f: f.__name__)
 
 
 @functools.cache
@@ -94,18 +98,18 @@ def check_table(function, rows, orders, dtype):
             np.testing.assert_allclose(forward[place], terms.sum(), 0, bar * scale, err_msg=label)
 
 
-@both_dtypes
-@families
+@pytest.mark.parametrize("dtype", [np.float32, slow(np.float64)], ids=["float32", "float64"])
+@of_families()
 def test_families_over_the_orders(function, dtype):
     rows = rows_of_two() if function is renyi_divergence else rows_of_one()
     with jax.enable_x64(dtype is np.float64):
         check_table(function, rows, ORDERS, dtype)
 
 
+@pytest.mark.parametrize("k", usually((5003,), (2, 129, 5003, 32768)))
 @pytest.mark.parametrize(
-    "k", [*(pytest.param(k, marks=pytest.mark.slow) for k in (2, 129, 32768)), 5003]
+    "function", usually((renyi_divergence,), FAMILIES), ids=lambda f: f.__name__
 )
-@families
 def test_families_of_any_size(function, k):
     rows = [(n, v if function is renyi_divergence else v[0]) for n, v in repeated(k)]
     check_table(function, rows, (0.25, 0.999, 1, 2, 8, 50), np.float32)
@@ -151,7 +155,7 @@ def test_order_1_is_shannon_in_value_and_raw_gradient(of_order, plain):
         np.testing.assert_allclose(got, true, 1e-6, 1e-6 * np.abs(true).max())
 
 
-@families
+@of_families()
 def test_smooth_across_order_1(function):
     """Third differences of value, slopes and the derivative by the order show no seam."""
     rows = rows_of_two() if function is renyi_divergence else rows_of_one()
@@ -225,7 +229,9 @@ def test_negative_and_nan_orders_and_data_give_nan():
         assert np.isnan(renyi_divergence(P, P, order)).all()
 
 
-@families
+@pytest.mark.parametrize(
+    "function", usually((tsallis_entropy,), FAMILIES), ids=lambda f: f.__name__
+)
 def test_hessians(function):
     """Forward over reverse, by the probabilities and the order: differences of the true gradient.
 
