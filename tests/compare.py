@@ -189,3 +189,20 @@ def compare_second_derivatives(function, over):
             known = np.isfinite(w)
             bar = 1e-4 * np.abs(w[known]).max(initial=1e-3)
             np.testing.assert_allclose(g[known], w[known], 0, bar, err_msg=f"{row}")
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=QUICK)
+def _value_and_gradients(function, options, where, *data):
+    masked = {} if where is None else {"where": where}
+    value, pull = jax.vjp(functools.partial(function, **dict(options), **masked), *data)
+    return value, *pull(jnp.ones_like(value))
+
+
+def value_and_gradients(function, *data, where=None, **options):
+    return _value_and_gradients(function, tuple(options.items()), where, *data)
+
+
+def close_in_last_digits(got, want):
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert x.shape == y.shape and x.dtype == y.dtype
+        np.testing.assert_allclose(x, y, 2e-6, 1e-7)

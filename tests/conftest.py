@@ -1,5 +1,6 @@
 """What every test runs under: no silent promotion, eight CPU devices, repeatable examples."""
 
+import gc
 import os
 
 import hypothesis
@@ -14,6 +15,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)
 # A compiler's plugin, where there is one, must not look for its device; who has one says so.
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
+
+# Caches of traces are many objects that live on: to go through all of them often costs much.
+gc.set_threshold(100_000, 20, 100)
 
 # Deadlines would count the compilation of the first example.
 hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, max_examples=25)

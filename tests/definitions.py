@@ -159,12 +159,10 @@ sigmoid_focal_loss = _binary(_focal)
 # Heads: the dense row of x @ w + b, reduced.
 
 
-def _reduced(losses, reduction, weights=None, normalizer=None):
+def _reduced(losses, reduction, weights=None):
     losses = losses if weights is None else losses * weights
     count = len(losses) if weights is None else weights.sum()
-    return {None: losses, "sum": losses.sum(), "mean": losses.sum() / (normalizer or count)}[
-        reduction
-    ]
+    return {None: losses, "sum": losses.sum(), "mean": losses.sum() / count}[reduction]
 
 
 def _logits(x, w, b=0.0, softcap=None, temperature=1.0):

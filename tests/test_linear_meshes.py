@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 import xent_jax
 
 from .benchmarks import hlo
-from .cases import quick
+from .selection import slow
 
 SEVERAL_DEVICES = True
 
@@ -106,12 +106,10 @@ def sigmoid(x, w, few, weights, class_weights, number):
 FUNCTIONS = (cross_entropy, per_token, few_labels, entropy, kl, js, statistics, given_loss, sigmoid)
 TOKENS = {"batch": ("data", None), "sequence": (None, "data"), "both": ("data", "seq")}
 HEADS = {"whole": (None, None), "classes": (None, "model"), "FSDP × TP": ("data", "model")}
-QUICK = {
-    ("cross_entropy", "both", "FSDP × TP", "explicit"),
-    ("cross_entropy", "sequence", "classes", "automatic"),
-    ("given_loss", "batch", "FSDP × TP", "explicit"),
+USUAL = {
+    ("cross_entropy", "both", "FSDP × TP", "automatic"),
     ("few_labels", "sequence", "classes", "explicit"),
-    ("per_token", "both", "classes", "explicit"),
+    ("given_loss", "batch", "classes", "explicit"),
 }
 
 
@@ -147,7 +145,7 @@ def assert_same(got, want):
 @functools.cache
 def unsplit(f):
     given = [jnp.asarray(ARGUMENTS[n]) for n in names_of(f)]
-    return quick(functools.partial(values_and_gradients, f))(*given)
+    return jax.jit(functools.partial(values_and_gradients, f))(*given)
 
 
 def specs(f, tokens, head):
@@ -164,16 +162,18 @@ def placed(mesh, arrays, specs):
     return [jax.device_put(a, NamedSharding(mesh, s)) for a, s in zip(arrays, specs, strict=True)]
 
 
-CASES = [
-    pytest.param(
-        f, t, h, k, id=f"{f.__name__}-{t}-{h}-{k}",
-        marks=() if (f.__name__, t, h, k) in QUICK else pytest.mark.slow,
-    )
-    for f in FUNCTIONS
-    for t in TOKENS
-    for h in HEADS
-    for k in KINDS
-]  # fmt: skip
+def _cases():
+    """Of every function each split of tokens with each kind of mesh, the splits of w in turn."""
+    for i, f in enumerate(FUNCTIONS):
+        for j, tokens in enumerate(TOKENS):
+            for k, kind in enumerate(KINDS):
+                head = list(HEADS)[(i + j + k) % len(HEADS)]
+                case = (f.__name__, tokens, head, kind)
+                marks = () if case in USUAL else pytest.mark.slow
+                yield pytest.param(f, tokens, head, kind, id="-".join(case), marks=marks)
+
+
+CASES = list(_cases())
 
 
 @pytest.mark.parametrize("f, tokens, head, kind", CASES)
@@ -181,7 +181,7 @@ def test_split_arrays_give_the_numbers_of_one_device(f, tokens, head, kind):
     mesh = jax.make_mesh((2, 2, 2), ("data", "seq", "model"), axis_types=(KINDS[kind],) * 3)
     with jax.set_mesh(mesh):
         given = placed(mesh, [ARGUMENTS[n] for n in names_of(f)], specs(f, tokens, head))
-        assert_same(quick(functools.partial(values_and_gradients, f))(*given), unsplit(f))
+        assert_same(jax.jit(functools.partial(values_and_gradients, f))(*given), unsplit(f))
 
 
 MAPPED = [
@@ -202,7 +202,7 @@ def test_vmap_over_one_argument(f, name, meshed):
     other = arrays[place][..., ::-1] if np.ndim(arrays[place]) else np.float32(0.3)
     pair = np.stack([arrays[place], other])
     axes = [0 if i == place else None for i in range(len(arrays))]
-    mapped = quick(jax.vmap(functools.partial(values_and_gradients, f), axes))
+    mapped = jax.jit(jax.vmap(functools.partial(values_and_gradients, f), axes))
     want = unsplit(f)
     if not meshed:
         got = mapped(*arrays[:place], pair, *arrays[place + 1 :])
@@ -233,7 +233,7 @@ def by_hand(mesh):
     )
 
 
-@pytest.mark.parametrize("how", ["automatic", "explicit", "by hand"])
+@pytest.mark.parametrize("how", [slow("automatic"), "explicit", "by hand"])
 def test_features_are_gathered_and_their_gradient_scattered_once(how):
     """FSDP × TP: w before the loop, dw after it; in the loop nothing larger than dx of a chunk."""
     kind = AxisType.Explicit if how == "explicit" else AxisType.Auto
@@ -260,7 +260,7 @@ def test_features_are_gathered_and_their_gradient_scattered_once(how):
         assert max(in_loops, default=0) <= 4 * 32 * 2 * 48, found  # dx of a chunk
 
 
-@pytest.mark.parametrize("reduction", ["sum", None])
+@pytest.mark.parametrize("reduction", ["sum", slow(None)])
 def test_masks_that_differ_between_devices_inside_shard_map(reduction):
     """A device that skips more chunks than another waits for nobody, nor does anyone for it: what
     the functions close over, and w, are added up over the mesh after the loop alone."""
@@ -286,7 +286,7 @@ def test_masks_that_differ_between_devices_inside_shard_map(reduction):
     split = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=out)
     given = (x, w, labels, data, np.float32(0.4))
     got, want = (
-        quick(jax.value_and_grad(lambda *a, f=f: jnp.sum(f(*a)), (0, 1, 3, 4)))(*given)
+        jax.jit(jax.value_and_grad(lambda *a, f=f: jnp.sum(f(*a)), (0, 1, 3, 4)))(*given)
         for f in (split, loss)
     )
     assert_same(got, want)

@@ -261,7 +261,7 @@ def test_axis_is_moveaxis(function, axis):
     assert jax.eval_shape(keep, *arguments(a, b, axis)).shape == kept
 
 
-@each([f if f.name != "softmax_js_divergence" else slow(f) for f in OVER_CLASSES])
+@each(OVER_CLASSES, few=FEW)
 @given(a=SINGLE, b=SINGLE, hidden=SINGLE, place=st.integers(0, K), label=st.integers(0, K - 1))
 def test_mask_is_deletion(function, a, b, hidden, place, label):
     """An outcome inserted under a False `where` changes no value and no other gradient."""

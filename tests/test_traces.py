@@ -159,7 +159,10 @@ def test_exported_with_a_symbolic_batch(call):
         assert_same(run(module, *arrays), quick(f)(*arrays))
 
 
-@each([c for c in ONE_EACH if str(c) not in EXPORTED])
+EXPORTED_NAMES = {name.partition("-")[0] for name in EXPORTED}
+
+
+@each([c for c in ONE_EACH if c.name not in EXPORTED_NAMES])
 def test_the_others_are_lowered_with_a_symbolic_batch(call):
     exported(flat(call), *sized_later(call))
 
