@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from .._class_axes import Axes, is_class
 from .._math.dtypes import widen
@@ -56,8 +56,10 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
         excess = None
         if sums.at_id is not None:
             depth = _depth_of_label(sums.at_id, sums.maximum)
-            # The label is the maximum, also where its logit was rounded in another way.
-            depth = jnp.where(is_top(depth) & (sums.total < LONE), 0.0, depth)
+            # The label is the maximum, also where its logit was rounded in another way; its depth
+            # still moves with it, as m is held constant.
+            alone = is_top(depth) & (sums.total < LONE)
+            depth = depth - jnp.where(alone, lax.stop_gradient(depth), 0.0)
             cost = depth + log_total
             values["at_label"], excess = cost, expm1(-cost)
         kept = sums._replace(costs=tuple(None for _ in sums.costs), index=None, at_id=None)
