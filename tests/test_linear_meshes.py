@@ -186,7 +186,7 @@ def test_split_arrays_give_the_numbers_of_one_device(f, tokens, head, kind):
 
 MAPPED = [
     pytest.param(f, n, id=f"{f.__name__}-{n}",
-        marks=() if (f.__name__, n) in {("few_labels", "probs"), ("given_loss", "number")}
+        marks=() if (f.__name__, n) in {("given_loss", "number")}
         else pytest.mark.slow)
     for f in FUNCTIONS
     for n in names_of(f)
