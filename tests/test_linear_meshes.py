@@ -109,7 +109,7 @@ HEADS = {"whole": (None, None), "classes": (None, "model"), "FSDP × TP": ("data
 USUAL = {
     ("cross_entropy", "both", "FSDP × TP", "automatic"),
     ("few_labels", "sequence", "classes", "explicit"),
-    ("given_loss", "batch", "classes", "explicit"),
+    ("given_loss", "batch", "FSDP × TP", "explicit"),
 }
 
 
