@@ -80,7 +80,7 @@ def in_narrow(function, narrow):
 
 
 @pytest.mark.parametrize("narrow", [jnp.bfloat16, slow(jnp.float16)], ids=["bfloat16", "float16"])
-@each(FUNCTIONS)
+@each(FUNCTIONS, few=FUNCTIONS[:7])
 def test_narrow_value_is_that_of_its_float32(function, narrow):
     low, wide = in_narrow(function, narrow)
     value = function(*low)

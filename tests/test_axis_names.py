@@ -11,6 +11,8 @@ from jax.sharding import PartitionSpec as P
 
 import xent_jax
 
+from .selection import slow
+
 SEVERAL_DEVICES = True
 
 AUTO, EXPLICIT = AxisType.Auto, AxisType.Explicit
@@ -77,7 +79,7 @@ def test_axis_names_of_which_one_does_not_split_the_classes():
     assert_same(split, xent_jax.softmax_cross_entropy(SMALL, NAMES))
 
 
-@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("check", [slow(True), False])
 @pytest.mark.parametrize(
     "name", ["softmax_cross_entropy", "softmax_entropy", "softmax_kl_divergence"]
 )

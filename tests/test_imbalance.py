@@ -31,6 +31,7 @@ WEIGHTING = [balanced_class_weights] + [
     functools.partial(effective_number_weights, beta=beta) for beta in BETAS
 ]
 OF_COUNTS = [*WEIGHTING, logit_adjustment]
+FEW = (OF_COUNTS[0], OF_COUNTS[3], OF_COUNTS[-1])  # each function once, β = 0.9
 # Ordinary, dominated, with a prior within 1e-15 of one, tied, frequencies; one class, none.
 ROWS = [
     [100, 42, 5, 2],
@@ -188,7 +189,7 @@ def test_a_single_class():
 
 @pytest.mark.parametrize("dtypes", [(np.int32, jnp.bfloat16), slow((np.uint8, np.float16))],
                          ids=["usual", "others"])  # fmt: skip
-@each(usually((OF_COUNTS[0], OF_COUNTS[3], OF_COUNTS[-1]), OF_COUNTS))
+@each(usually(FEW, OF_COUNTS))
 def test_integer_and_narrow_counts(function, dtypes):
     expected = function(np.float32([6, 2, 0]))
     for dtype in dtypes:
@@ -197,7 +198,7 @@ def test_integer_and_narrow_counts(function, dtypes):
         np.testing.assert_array_equal(found, expected)
 
 
-@each(usually((OF_COUNTS[0], OF_COUNTS[3], OF_COUNTS[-1]), OF_COUNTS))
+@each(usually(FEW, OF_COUNTS))
 def test_rows_and_transformations(function):
     rows = np.float32([[6, 2, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [3, NAN, 0, 2]])
     alone = np.stack([function(row) for row in rows])
@@ -205,7 +206,7 @@ def test_rows_and_transformations(function):
         np.testing.assert_allclose(many, alone, 1e-6)
 
 
-@each(OF_COUNTS)
+@each(usually(FEW, OF_COUNTS))
 def test_a_bad_count_gives_nan_for_its_row(function):
     checked = quick(checkify.checkify(function, errors=checkify.user_checks))
     good = np.float32([[6, 2, 0], [6, 2, 0]])
@@ -218,7 +219,7 @@ def test_a_bad_count_gives_nan_for_its_row(function):
             assert checked(good)[0].get() is None
 
 
-@each(OF_COUNTS)
+@each(usually(FEW, OF_COUNTS))
 def test_derivatives(function):
     """Against central differences of the 60 digits; each entry, relatively to its row."""
     both = quick(lambda counts: (jax.jacfwd(function)(counts), jax.jacrev(function)(counts)))

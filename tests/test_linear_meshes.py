@@ -109,7 +109,7 @@ HEADS = {"whole": (None, None), "classes": (None, "model"), "FSDP × TP": ("data
 USUAL = {
     ("cross_entropy", "both", "FSDP × TP", "automatic"),
     ("few_labels", "sequence", "classes", "explicit"),
-    ("given_loss", "batch", "classes", "explicit"),
+    ("given_loss", "batch", "FSDP × TP", "explicit"),
 }
 
 
@@ -186,7 +186,7 @@ def test_split_arrays_give_the_numbers_of_one_device(f, tokens, head, kind):
 
 MAPPED = [
     pytest.param(f, n, id=f"{f.__name__}-{n}",
-        marks=() if (f.__name__, n) in {("few_labels", "probs"), ("given_loss", "number")}
+        marks=() if (f.__name__, n) in {("given_loss", "number")}
         else pytest.mark.slow)
     for f in FUNCTIONS
     for n in names_of(f)

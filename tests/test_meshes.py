@@ -231,7 +231,7 @@ def reshaped(x, rows):
 
 MOST = {("ids", "rows", AUTO), ("ids", "rows and classes", AUTO),
         ("ids", "batch, sequence, classes", EXPLICIT), ("kl", "classes", AUTO),
-        ("statistics", "rows and classes", AUTO), ("entropy", "sequence", AUTO),
+        ("statistics", "rows and classes", AUTO),
         ("p kl", "rows and classes", AUTO)}  # fmt: skip
 EVERY = [(name, split, AUTO) for name in FUNCTIONS for split in SPLITS] + [
     (name, split, EXPLICIT)

@@ -111,11 +111,10 @@ def _sweeps():
 
 
 SWEEPS = tuple(_sweeps())
-# One of each function and parameter, the labels taking turns.
+# One of each way to compute, the labels taking turns.
 USUAL = {
-    "softmax_cross_entropy-label_smoothing-ids",
     "softmax_focal_loss-gamma-ids-label_smoothing=0.1", "softmax_poly_loss-epsilon-soft",
-    "softmax_generalized_cross_entropy-q-ids", "sigmoid_cross_entropy-label_smoothing-soft",
+    "sigmoid_cross_entropy-label_smoothing-soft",
     "linear_softmax_cross_entropy-focal_gamma-ids-label_smoothing=0.1",
     "effective_number_weights-beta-counts",
 }  # fmt: skip

@@ -84,6 +84,13 @@ def ways_of_second_order(total, floats, v):
     }
 
 
+DERIVED = [
+    pytest.param(c, False, id=str(c), marks=() if c in ONE_EACH else pytest.mark.slow)
+    for c in CALLS
+    if c.floating
+] + [slow(c, True, id=f"{c} in every way") for c in ONE_EACH if c.floating]
+
+
 def close(got, want, tolerance, absolute=None):
     """Each entry, or rather each array to its largest."""
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
@@ -91,8 +98,7 @@ def close(got, want, tolerance, absolute=None):
         np.testing.assert_allclose(a, b, tolerance, absolute or tolerance * size)
 
 
-@pytest.mark.parametrize("every_way", [False, slow(True)], ids=["usual", "every way"])
-@pytest.mark.parametrize("call", usually(ONE_EACH, [c for c in CALLS if c.floating]), ids=str)
+@pytest.mark.parametrize("call, every_way", DERIVED)
 def test_derivatives_agree(call, every_way):
     """Forward, reverse, checkpointed, batched; linearized and of second order in every way."""
     with jax.enable_x64(True):
