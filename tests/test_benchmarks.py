@@ -184,7 +184,9 @@ def heads_of(tmp_path, cpu_plays, monkeypatch):
     """A folder with results of the suite heads, for tiny heads and one target."""
     tiny = (heads.Head("odd", 8, 33), heads.Head("even", 8, 64))
     monkeypatch.setattr(suite_of_heads, "HEADS", tiny)
-    monkeypatch.setattr(suite_of_heads, "SPLITS", heads.SPLITS[2:3] + heads.SPLITS[5:6] + heads.SPLITS[-1:])
+    monkeypatch.setattr(
+        suite_of_heads, "SPLITS", heads.SPLITS[2:3] + heads.SPLITS[5:6] + heads.SPLITS[-1:]
+    )
     monkeypatch.setattr(suite_of_heads, "ONE_DEVICE", ((32, 8, 33),))
     where = "--json", str(tmp_path / "heads.json")
     options = "--suite", "heads", "--target", "h200", "--peers", "optax"
