@@ -158,6 +158,7 @@ def compiled(tmp_path, cpu_plays):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_programs_are_read_and_shown_for_each_target_pass_and_dtype(compiled):
     rows = _rows(compiled, "accelerators")
     assert len(rows) == len({str([*row.values()][:5]) for row in rows}) == 2 * 2 * 2 * 2
@@ -194,6 +195,7 @@ def heads_of(tmp_path, cpu_plays, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_heads_are_read_and_shown_on_one_device_and_on_meshes(heads_of):
     first, *rows = _rows(heads_of, "heads")
     assert first["mesh"] is None and first["programs"].keys() == {"xent_jax", "optax"}

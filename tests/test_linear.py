@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import xent_jax
+from xent_jax._linear.schedule import Devices, Limits, schedule
 
 from .cases import quick
 from .selection import slow, usually
@@ -345,3 +346,10 @@ def test_exported_for_every_platform():
     assert list(exported.platforms) == platforms
     for a, b in zip(jax.tree.leaves(exported.call(x, w)), jax.tree.leaves(f(x, w)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_a_schedule_takes_no_time_to_choose():
+    """Also where a chunk may have as many tokens as few classes allow, of a batch of any size."""
+    (batch,) = jax.export.symbolic_shape("b")
+    found = schedule((batch,), Devices(1, 1), Limits(10**9, 10**9))
+    assert (found.size, found.parts) == (10**9, 1)

@@ -10,6 +10,8 @@ import pytest
 import xent_jax
 from xent_jax._linear import reference
 
+from .selection import usually
+
 TOKENS, FEATURES, CLASSES = 13, 5, 11
 RNG = np.random.default_rng(0)
 
@@ -66,7 +68,7 @@ def assert_alike(ours, meant, *arrays):
         np.testing.assert_allclose(a, b, atol=4e-6 * float(jnp.max(jnp.abs(b))))
 
 
-@pytest.mark.parametrize("name", ONE_HEAD)
+@pytest.mark.parametrize("name", usually(["loss"], ONE_HEAD))
 def test_one_head(name):
     f, meaning, options = ONE_HEAD[name]
     options = {"where": KEPT, **options}
@@ -85,7 +87,7 @@ def test_one_head(name):
     assert_alike(ours, meant, X, W, B)
 
 
-@pytest.mark.parametrize("name", TWO_HEADS)
+@pytest.mark.parametrize("name", usually(["kl"], TWO_HEADS))
 def test_two_heads(name):
     f, meaning = TWO_HEADS[name]
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 150  # seconds for all processes together
@@ -44,6 +45,7 @@ def run(count):
     return json.loads(outputs[0][0].splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does():
     alone, together = run(1), run(2)
     for name, values in alone.items():

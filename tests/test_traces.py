@@ -13,7 +13,7 @@ import xent_jax
 
 from .calls import CALLS, DATA, ONE_EACH, value_and_gradients
 from .cases import quick
-from .selection import slow, usually
+from .selection import usually
 
 PLATFORMS = ["cpu", "cuda", "tpu"]
 NAN = np.nan
@@ -161,8 +161,7 @@ EXPORTED_NAMES = {name.partition("-")[0] for name in EXPORTED}
 OTHERS = [c for c in ONE_EACH if c.name not in EXPORTED_NAMES]
 
 
-# linear_softmax_loss takes a minute to trace late in a process that has traced much.
-@each([slow(c) if c.name == "linear_softmax_loss" else c for c in OTHERS])
+@each(OTHERS)
 def test_the_others_are_lowered_with_a_symbolic_batch(call):
     exported(flat(call), *sized_later(call))
 

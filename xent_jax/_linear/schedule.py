@@ -120,14 +120,14 @@ def schedule(tokens: tuple[Any, ...], devices: Devices, limits: Limits) -> Sched
 
 def _even(length: Any, most: int, part: int, multiple: int) -> tuple[int, int]:
     """A chunk, and its number of parts, that waste least of the last chunk."""
-    if multiple == 1 and isinstance(length, int) and part == most:
-        return -(-length // -(-length // most)), 1
+    if multiple == 1 and part == most:
+        return -(-length // -(-length // most)) if isinstance(length, int) else most, 1
     multiple = min(multiple, part)
     sizes = []
-    for chunk in range(multiple, most + 1, multiple):
+    for chunk in range((most // (2 * multiple) + 1) * multiple, most + 1, multiple):
         fewest = -(-chunk // part)
         parts = (n for n in range(fewest, 2 * fewest + 1) if chunk % (n * multiple) == 0)
-        sizes += [(chunk, n) for n in parts if 2 * chunk > most][:1]
+        sizes += [(chunk, n) for n in parts][:1]
     if not isinstance(length, int):
         return sizes[-1]
     return min(sizes, key=lambda size: (-(-length // size[0]) * size[0], -size[0]))
