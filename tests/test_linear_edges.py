@@ -185,6 +185,7 @@ FEW = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["sum", slow(None)])
 def test_few_labels_move_with_weights_gamma_and_smoothing(reduction):
     """Gradients by all that is shared by the tokens, in both modes, as those of the dense form."""

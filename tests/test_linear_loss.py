@@ -89,6 +89,7 @@ def assert_same(ours, theirs):
         np.testing.assert_allclose(a, b, 1e-9, 1e-11 * max(1.0, float(np.max(np.abs(b)))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, reduction", CASES)
 def test_agrees_with_the_dense_expression(name, reduction):
     """By x, w, b, the data and what the loss closes over; with an id that is not one as NaN."""
@@ -158,6 +159,7 @@ def test_three_products_with_the_metrics_too(statistics):
     assert products(f, x, w, advantage) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", [slow("mean"), slow("sum"), None])
 def test_statistics_beside_the_loss(reduction):
     """Those of the pass; 0 where nothing counts; no gradient flows through them."""

@@ -104,6 +104,7 @@ def test_curvature_of_a_confident_row_over_reverse_mode():
     np.testing.assert_allclose(by_reverse, by_forward, 0, 1e-6)
 
 
+@pytest.mark.slow
 def test_infinite_losses_and_weights_leave_the_others_alone():
     z, w = jnp.array([-INF, 0, 1, 2]), jnp.array([1.5, 2, 0.25, 0])
     soft = jnp.array([0.5, 0.25, 0.25, 0.5])
@@ -159,6 +160,7 @@ def test_dtypes_of_everything_that_is_given():
 # z-loss.
 
 
+@pytest.mark.slow
 def test_z_loss():
     """z_loss·(log Σ e^z)² on top of every loss, but not of what is left out; never weighted."""
     z = jnp.asarray(ROWS[:6])

@@ -110,6 +110,7 @@ def repeated(step, name, *arguments):
         assert_same(got, on_one_device(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [slow(2), slow(4), 8])
 @pytest.mark.parametrize("name", usually({"linear mean"}, HEADS))
 def test_training_on_several_devices(name, devices):

@@ -106,6 +106,7 @@ def test_families_over_the_orders(function, dtype):
         check_table(function, rows, ORDERS, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", usually((5003,), (2, 129, 5003, 32768)))
 @pytest.mark.parametrize(
     "function", usually((renyi_divergence,), FAMILIES), ids=lambda f: f.__name__

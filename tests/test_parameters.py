@@ -190,7 +190,7 @@ def close(got, want):
         np.testing.assert_allclose(a, b, tolerance, tolerance * size)
 
 
-@every(few=USUAL)
+@every(few={"softmax_poly_loss-epsilon-soft", "effective_number_weights-beta-counts"})
 def test_nested_vmaps_are_loops_of_plain_calls(sweep):
     """Over the parameter of rows, over rows of a parameter, and over the parameter alone."""
     one = functools.partial(slopes, sweep)

@@ -56,13 +56,13 @@ _PEERS: tuple[tuple[str, str, str], ...] = (
     ),
     ("eps epsilon", "epsilon", _NO_EPSILON),
     ("base", "base", "it is the same in every unit, or has none"),
-    ("order", "alpha q", ""),
+    ("order q", "alpha q", ""),
     ("estimator method", "kind", ""),
     (
         "from_logits log_target log_input logits",
         "",
-        "the name of a function says what it takes: entropy(p) probabilities, softmax_entropy and "
-        "sigmoid_entropy logits, of which log-probabilities are some",
+        "the name of a function says what it takes: probabilities, or softmax_ and sigmoid_ logits, of "
+        "which log-probabilities are some",
     ),
     ("num_classes depth", "num_classes", "the classes are counted in the data"),
     ("target targets y_true", "labels p p_logits", _ORDER),

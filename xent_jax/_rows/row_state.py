@@ -7,9 +7,9 @@ the state of the part is
     E = Σ w u                            for the entropy, log1p(s) + E/T;
     C = Σ y u,  Y = Σ y                  for labels y (soft, smoothed, uniform): Σ y·(−log p) =
                                          C + Y·log1p(s);
-    B = Σ y over entries below m         for the gradient at a likely class, of rows with T < 1.5;
+    B = Σ y over entries below m         for the gradient at a likely class, where T < `LONE`;
     i, a                                 the index of the first maximal entry, and what stands
-                                         beside one that weighs as much, or half, in another array;
+                                         beside it, or one that weighs nearly as much, elsewhere;
     z_k                                  the entry of class k, 0 in a part without it.
 
 One entry is (z, 0, 0, 0, y, 0). Parts 1 and 2 with d = m₁ − m₂ ≥ 0 make a whole with maximum m₁:
@@ -36,7 +36,10 @@ from .._math.dtypes import largest, widen
 from .._math.elementary import exp
 
 NO_INDEX = 2**31 - 1  # of a part without entries
-LONE = 1.5  # T below which only the maximum weighs more than ½
+# What makes logits may be computed again for a second pass, and be rounded in another way: the
+# maximum is told by its weight, near 1, which no other entry has where T is below `LONE`.
+MARGIN = 2.0**-6
+LONE = 2.0 - MARGIN
 
 
 class RowSums(NamedTuple):
@@ -70,11 +73,8 @@ def finite_logits(z: Array) -> Array:
 
 
 def is_top(u: Array) -> Array:
-    """Whether an entry of this depth weighs more than ½: for T < `LONE`, whether it is the maximum.
-
-    Its depth need not be 0 to the last digit where the logits are computed anew.
-    """
-    return u < math.log(2.0)
+    """Whether an entry of this depth weighs nearly 1: for T < `LONE`, whether it is the maximum."""
+    return u < -math.log1p(-MARGIN)
 
 
 def merge(a: RowSums, b: RowSums) -> RowSums:

@@ -28,6 +28,7 @@ from .._math.dtypes import widen
 from .._math.elementary import exp
 from .row_state import (
     LONE,
+    MARGIN,
     NO_INDEX,
     RowSums,
     cost_of_depth,
@@ -198,10 +199,9 @@ def _sums_below(axes: Axes, m: Array, row: Logits, spread: bool) -> RowSums:
     below = row.z - m
     u, w = -below, exp(below)
     total = class_sum(w, axes)
-    # Where T < 1.5 no weight but that of the maximum reaches ½, and is left out by arithmetic that
-    # XLA:CPU keeps fused with the sum; elsewhere little cancels in T − 1. Told by size and not by
-    # u = 0: what makes z may be computed again for this sum, and be rounded in another way.
-    top = lax.stop_gradient(w * jnp.minimum(jnp.floor(2.0 * w), 1.0))
+    # The weight of the maximum is left out by arithmetic that XLA:CPU keeps fused with the sum,
+    # where no other is as large; elsewhere T is nearly 2 at least, and little cancels in T − 1.
+    top = lax.stop_gradient(w * jnp.minimum(jnp.floor(w + MARGIN), 1.0))
     rest = jnp.where(total < LONE, class_sum(w - top, axes), total - 1.0)
     labels = row.labels
     return RowSums(

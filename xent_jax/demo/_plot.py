@@ -38,7 +38,7 @@ def _draw_losses(axes: Axes, history: History, test: Measures, loss: Loss) -> No
     bits = test.cross_entropy / math.log(2)
     axes.set_title(f"test {test.cross_entropy:.3g} nats = {bits:.3g} bits")
     axes.grid(alpha=0.25, which="both")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="best", framealpha=0.6)
 
 
 def _draw_confusion(axes: Axes, test: Measures, classes: Sequence[str]) -> None:
