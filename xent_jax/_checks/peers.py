@@ -61,8 +61,8 @@ _PEERS: tuple[tuple[str, str, str], ...] = (
     (
         "from_logits log_target log_input logits",
         "",
-        "the name of a function says what it takes: probabilities, or softmax_ and sigmoid_ logits, of "
-        "which log-probabilities are some",
+        "the name of a function says what it takes: probabilities, or (softmax_…, sigmoid_…) logits, "
+        "of which log-probabilities are some",
     ),
     ("num_classes depth", "num_classes", "the classes are counted in the data"),
     ("target targets y_true", "labels p p_logits", _ORDER),
