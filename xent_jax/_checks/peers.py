@@ -61,7 +61,7 @@ _PEERS: tuple[tuple[str, str, str], ...] = (
     (
         "from_logits log_target log_input logits",
         "",
-        "the name of a function says what it takes: probabilities, or (softmax_…, sigmoid_…) logits, "
+        "the name of a function says what it takes: probabilities, or logits (softmax_, sigmoid_), "
         "of which log-probabilities are some",
     ),
     ("num_classes depth", "num_classes", "the classes are counted in the data"),
