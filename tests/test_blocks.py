@@ -58,6 +58,7 @@ def test_blocks_are_the_whole(name, monkeypatch):
         np.testing.assert_allclose(a, b, 1e-6, 1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_axes", [(0, None), slow((None, 0)), slow((0, 0))])
 def test_vmap_adds_rows_to_the_blocks(in_axes):
     z, y = (np.stack([x, x[::-1], 2 * x]) if a == 0 else x for x, a in zip((Z, Y), in_axes))

@@ -100,6 +100,7 @@ def as_by_default():
         yield
 
 
+@pytest.mark.slow
 def test_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(README, "README.md") > 8

@@ -118,6 +118,7 @@ def test_small_weights_after_a_large_one_are_not_lost():
     np.testing.assert_allclose(found, [total, 0, 0], 1e-5)
 
 
+@pytest.mark.slow
 def test_frequencies_differentiate_in_both_modes():
     labels = np.random.default_rng(1).dirichlet(np.ones(5), IDS.shape).astype(np.float32)
 

@@ -79,6 +79,7 @@ def test_slopes_at_0_are_those_of_the_smallest_normal_number(name):
         np.testing.assert_allclose(zero, small, 1e-5, 1e-6)
 
 
+@pytest.mark.slow
 def test_base():
     joint = P.reshape(4, 2, 3)
     for function in JOINT:

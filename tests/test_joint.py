@@ -72,6 +72,7 @@ def test_joint_distributions(shape, dtype):
                 np.testing.assert_allclose(gradient[known], slopes[known], 0, allowed)
 
 
+@pytest.mark.slow
 def test_independent_variables_share_exactly_nothing():
     for shape in SHAPES:
         rng = np.random.default_rng(shape[0])

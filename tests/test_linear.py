@@ -32,7 +32,7 @@ SHAPES = [  # tokens, classes, features, chunk size
     slow(0, 129, 64, None),
     slow(1, 2, 1, None),
     slow(7, 129, 64, 100),
-    (2047, 129, 64, 89),
+    slow(2047, 129, 64, 89),
     slow(2047, 5003, 123, 1024),
     slow(2047, 32768, 1, None),
     slow(7, 32768, 64, 7),
@@ -228,6 +228,7 @@ TRANSFORMED = {
 USUAL = {("few labels", "sum")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", usually(USUAL, TRANSFORMED), ids=" ".join)
 def test_agrees_with_the_dense_row_under(case):
     """Value, reverse and forward mode, Hessian products both ways: all at once, in float64."""
@@ -256,6 +257,7 @@ def test_agrees_with_the_dense_row_under(case):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11 * max(scale, 1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoothing", [0.0, slow(0.1)])
 def test_weighted_mean_divides_by_the_weights_of_the_labels(smoothing):
     """Also its gradient by the class weights of plain ids, and what a weight of 0 leaves out."""

@@ -21,6 +21,7 @@ def small():
     return jnp.asarray(draw(1, 4, 3), jnp.float32), jnp.asarray(draw(2, 3, 5), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["mean", slow(None)])
 def test_what_is_left_out_is_not_seen(reduction):
     """By weight or by ignore_index: neither in the loss nor in any gradient, not even a NaN."""
@@ -84,6 +85,7 @@ def test_the_gradient_by_a_weight_of_zero_is_the_loss(reduction):
     np.testing.assert_allclose(slopes, CE(x, w, labels), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_fewer_than_k_labels():
     """Ignored ids and masked classes of a teacher count nothing; ignored ids alone: left out."""
     x, w = small()

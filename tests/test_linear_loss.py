@@ -111,6 +111,7 @@ def test_agrees_with_the_dense_expression(name, reduction):
         assert_same(all_of(linear, (*given, *shared)), all_of(dense, (*given, *shared)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["mean", pytest.param(None, marks=pytest.mark.slow)])
 def test_what_shapes_the_logits_is_differentiated(reduction):
     """Soft cap, temperature, and what logits_fn closes over, all traced."""
@@ -213,6 +214,7 @@ LEFT_OUT = np.random.default_rng(7).random(TOKENS) < 0.7
 HOW = [(how, reduction) for how in ("weights", "ignore_index") for reduction in ("mean", None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how, reduction", [c if c == ("weights", "mean") else slow(*c) for c in HOW]
 )
@@ -275,6 +277,7 @@ def test_only_masks_cost_a_sort():
     assert "stablehlo.sort" not in program()
 
 
+@pytest.mark.slow
 def test_data_of_any_shape_per_token():
     """Trees of arrays, several numbers per token, and axes of size one for all tokens."""
     _, (x, w, *_) = data("float32")
@@ -375,6 +378,7 @@ def test_second_derivatives_beside_the_statistics():
     np.testing.assert_allclose(ours, plain, 0, 1e-6 * np.abs(plain).max())
 
 
+@pytest.mark.slow
 def test_wider_data_do_not_widen_the_loss():
     with jax.enable_x64(True):
         labels, (x, w, b, advantage, _) = data()

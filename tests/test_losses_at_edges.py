@@ -65,6 +65,7 @@ def test_masked_labels_and_bad_values():
     assert softmax_focal_loss(z, -1, ignore_index=-1) == 0.0
 
 
+@pytest.mark.slow
 def test_a_likely_class_with_most_of_the_mass_keeps_its_gradient():
     """Σ y' of the other classes, against 60 digits: Σ y' − y'_j would have no digit left."""
     cases = [
@@ -292,6 +293,7 @@ def test_inside_shard_map(function):
         np.testing.assert_allclose(got, f(function)(*arguments), 1e-5, 1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", usually([jnp.bfloat16], [jnp.bfloat16, jnp.float16]))
 def test_narrow_dtypes_are_computed_in_float32(dtype):
     z = jnp.asarray(ROWS[:5], dtype)

@@ -156,6 +156,7 @@ def test_order_1_is_shannon_in_value_and_raw_gradient(of_order, plain):
         np.testing.assert_allclose(got, true, 1e-6, 1e-6 * np.abs(true).max())
 
 
+@pytest.mark.slow
 @of_families(few=(renyi_divergence,))
 def test_smooth_across_order_1(function):
     """Third differences of value, slopes and the derivative by the order show no seam."""

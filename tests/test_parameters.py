@@ -354,6 +354,7 @@ def test_several_parameters_at_once():
         np.testing.assert_allclose(together[1][i], want[1], 1e-4, 1e-6)
 
 
+@pytest.mark.slow
 def test_narrow_parameters_do_not_change_the_dtype():
     """Under strict promotion: a bfloat16 or float64 parameter of float32 logits."""
     z = Z.astype(np.float32)

@@ -169,6 +169,7 @@ def test_logits_that_are_computed_twice(function):
         np.testing.assert_allclose(x, y, 2e-5, 2e-5)
 
 
+@pytest.mark.slow
 def test_several_class_axes():
     """The index is flat, in the order in which the axes are named."""
     z = np.delete(rows(classes=24)[0], 5, 0).reshape(8, 4, 6)

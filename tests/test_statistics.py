@@ -354,6 +354,7 @@ def test_under_vmap_and_scan():
 # The linear row.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [3, pytest.param(None, marks=pytest.mark.slow)])
 def test_of_a_linear_head(chunk):
     """The same statistics of x @ w + b, with a mask, ids out of range, and units."""
