@@ -64,10 +64,15 @@ def parameters(name):
     return inspect.signature(FUNCTIONS[name]).parameters
 
 
+def doc_of(name):
+    """Without the indentation, which some versions of Python take away themselves."""
+    return inspect.cleandoc(FUNCTIONS[name].__doc__)
+
+
 def arguments(name):
     """What the docstring says of each argument: its line, and those below it."""
-    section = re.search(r"\n    Args:\n(.*?)\n\n", FUNCTIONS[name].__doc__, re.S)
-    return dict(re.findall(r"^        (\w+): ((?:.+(?:\n {9,}.+)*))$", section[1], re.M))
+    section = re.search(r"\nArgs:\n(.*?)\n\n", doc_of(name), re.S)
+    return dict(re.findall(r"^    (\w+): ((?:.+(?:\n {5,}.+)*))$", section[1], re.M))
 
 
 @each
@@ -94,9 +99,9 @@ def test_options_are_keywords_in_one_order(name):
 
 @each
 def test_sections(name):
-    doc = FUNCTIONS[name].__doc__
+    doc = doc_of(name)
     parts = ("Args:", "Returns:", "Edge cases:", "Example:", "See also:")
-    places = [doc.index(f"\n    {part}") for part in parts]
+    places = [doc.index(f"\n{part}") for part in parts]
     assert places == sorted(places)
     assert re.match(r"[A-ZΣ].*\.\n", doc)
 
