@@ -34,6 +34,7 @@ def _rows(results, suite):
     return kept["suites"][suite]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite", ["dense", "dispatch", "compile"])
 def test_every_variant_is_timed_once_per_repeat(results, suite):
     for row in _rows(results, suite):
@@ -41,6 +42,7 @@ def test_every_variant_is_timed_once_per_repeat(results, suite):
         assert all(len(s) == 1 and s[0] > 0 for s in row["seconds"].values())
 
 
+@pytest.mark.slow
 def test_dense_measures_limit_and_temporaries_of_both_passes(results):
     rows = _rows(results, "dense")
     assert [row["pass"] for row in rows] == ["forward", "value and gradient"]
@@ -50,6 +52,7 @@ def test_dense_measures_limit_and_temporaries_of_both_passes(results):
         assert row["input_bytes"] == 4 * 5 * 4 + 4 * 4
 
 
+@pytest.mark.slow
 def test_accuracy_tells_a_small_error_from_a_wrong_kind_of_answer(results):
     close, masked = (row["errors"] for row in _rows(results, "accuracy"))
     assert close["xent_jax"]["value"] < 1e-6 and close["optax"]["value"] > 1
@@ -65,6 +68,7 @@ def page(tmp_path):
     return page
 
 
+@pytest.mark.slow
 def test_tables_are_written_and_checked(results, page, capsys):
     arguments = [str(page), "--results", str(results)]
     assert tables.main([*arguments, "--check"]) == 1
@@ -77,6 +81,7 @@ def test_tables_are_written_and_checked(results, page, capsys):
     assert tables.main(arguments) == 0 and page.read_text() == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text, problem",
     [

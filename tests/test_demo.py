@@ -48,6 +48,7 @@ def objective(params, x, y, l2):
 # The fit
 
 
+@pytest.mark.slow
 def test_gradient_descent_reaches_the_optimum_of_scikit_learn(digits):
     linear_model = pytest.importorskip("sklearn.linear_model")
     x, y, l2 = digits.x_train[:300], digits.y_train[:300], 0.1

@@ -143,6 +143,7 @@ def test_a_wrong_table_is_noticed(wrong):
         run(start + wrong, "document")
 
 
+@pytest.mark.slow
 def test_what_peers_give_is_what_the_readme_says():
     """Rounding differs from machine to machine: of a figure that is wrong no digit is held."""
     (rows,) = (t[4] for t in RUNNING.finditer(README) if "in float32" in (t[3] or ""))

@@ -40,6 +40,7 @@ def imports(tmp_path_factory):
     return runs
 
 
+@pytest.mark.slow
 def test_import_adds_little_time(imports):
     assert min(seconds for _, seconds in imports) < 0.05
 

@@ -98,6 +98,7 @@ def check_table(function, rows, orders, dtype):
             np.testing.assert_allclose(forward[place], terms.sum(), 0, bar * scale, err_msg=label)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, slow(np.float64)], ids=["float32", "float64"])
 @of_families()
 def test_families_over_the_orders(function, dtype):
