@@ -31,7 +31,7 @@ def test_float32(function, cases):
 
 
 @pytest.mark.parametrize("forward", [False, slow(True)], ids=["reverse", "forward"])
-@each(FUNCTIONS)
+@each(FUNCTIONS, few=FUNCTIONS[:3])
 def test_float64(function, forward):
     with jax.enable_x64(True):
         compare(function, NAMED_CASES, np.float64, forward)
@@ -50,6 +50,7 @@ def test_float32_value_of_any_size(function, size):
     compare_values(function, cases, np.float32, function(*arguments))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", usually((131072,), SIZES))
 @each(OVER_CLASSES)
 def test_float32_gradient_of_any_size(function, size):

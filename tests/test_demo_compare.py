@@ -32,6 +32,7 @@ def parts():
     return [prepare(read_digits(), seed, 50) for seed in (3, 4)]
 
 
+@pytest.mark.slow
 def test_methods():
     n = np.array([60, 30, 9, 1])
     effective = (1 - BETA) / (1 - BETA**n)
@@ -59,6 +60,7 @@ def objective(params, data, point, l2):
     return losses.sum() / w[data.y_train].sum() + l2 / 2 * np.sum(weights**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_objective_is_that_of_the_loss(loss, parts):
     params, history = fit_softmax_classifier(parts[0], replace(TRAINING, loss=loss))
@@ -71,6 +73,7 @@ def test_the_objective_is_that_of_the_loss(loss, parts):
     assert (np.diff(history.objective) < 0).all()
 
 
+@pytest.mark.slow
 def test_a_comparison_is_the_fits_one_by_one(parts):
     compiled = _train_epoch._cache_size()
     found = compare(parts, TRAINING)
@@ -87,6 +90,7 @@ def test_a_comparison_is_the_fits_one_by_one(parts):
             assert recall == np.mean(mine == int(name.split()[0]))
 
 
+@pytest.mark.slow
 def test_table_of_recalls():
     # Balanced accuracies of two seeds: 75 and 85 percent with cross entropy, 10 more with the next.
     recalls = np.ones((2, len(LOSSES), 2))
@@ -107,6 +111,7 @@ def test_table_of_recalls():
     }
 
 
+@pytest.mark.slow
 def test_command_compares(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     picture = tmp_path / "a.png"
@@ -119,6 +124,7 @@ def test_command_compares(tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_only_the_digits_are_thinned_unasked():
     assert parse_options(["--compare"]).imbalance == 50
     assert parse_options(["--compare", "--imbalance", "8"]).imbalance == 8
@@ -127,6 +133,7 @@ def test_only_the_digits_are_thinned_unasked():
     assert parse_options([]).imbalance is None
 
 
+@pytest.mark.slow
 def test_methods_are_float32_whatever_the_default():
     with jax.enable_x64(True):
         for loss in LOSSES[1:]:

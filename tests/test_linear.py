@@ -293,6 +293,7 @@ def test_gamma_may_be_traced():
     np.testing.assert_allclose(sweep(gammas), want, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_in_vmap_scan_and_checkpoint():
     labels = ids(9, CLASSES, TOKENS)
     batch, w = jnp.asarray([X, 2 * X], jnp.float32), jnp.asarray(W, jnp.float32)

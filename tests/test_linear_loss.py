@@ -348,6 +348,7 @@ def called_back(factor):
     return f
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [rule_of, slow(constant_in_a_jit), slow(called_back)])
 def test_functions_of_one_text_are_told_apart(make):
     """By the rules, the constants and the calls that the text of a program does not show."""
@@ -396,6 +397,7 @@ def test_wider_data_do_not_widen_the_loss():
         np.testing.assert_allclose(slopes[0], want, 1e-5)
 
 
+@pytest.mark.slow
 def test_a_class_of_bias_minus_infinity_moves_nothing():
     labels, (x, w, *_) = data("float32")
     b = jnp.zeros(CLASSES).at[3].set(-jnp.inf)

@@ -89,6 +89,7 @@ def test_pairs_of_images_and_texts():
         np.testing.assert_allclose(a, b, 2e-5, 1e-5)
 
 
+@pytest.mark.slow
 def test_ids_that_are_not_classes():
     x, w, *_ = (a.astype("float32") for a in given())
     ids = jnp.asarray(IDS).at[:, 0].set(2).at[0, 0].set(CLASSES).at[1, 1].set(-2)
@@ -100,6 +101,7 @@ def test_ids_that_are_not_classes():
     assert np.isnan(wrong).all()
 
 
+@pytest.mark.slow
 def test_weights_leave_tokens_out():
     x, w, *_ = (a.astype("float32") for a in given())
     weights = (jnp.arange(TOKENS) % 3 == 0).astype("float32")
@@ -120,6 +122,7 @@ def test_three_products():
     assert jax.jit(f).lower(x, w).as_text().count("stablehlo.dot_general") == 3
 
 
+@pytest.mark.slow
 def test_functions_of_labels_under_vmap():
     """By what the function closes over, and by one of two data; scalars per token too."""
     x, w, *_ = (a.astype("float32") for a in given())

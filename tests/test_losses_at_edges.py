@@ -41,6 +41,7 @@ IDS = np.array([case.label for case in NAMED_CASES], np.int32)
 SOFT = np.random.default_rng(0).dirichlet(np.ones(10), len(ROWS)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_masked_labels_and_bad_values():
     z, w = jnp.array([2.0, 1.0, 0.0]), jnp.array([1.0, 2.0, 3.0])
     masked = jnp.array([False, True, True])
@@ -245,6 +246,7 @@ def test_ignored_and_masked_elements_are_seen_by_no_gradient():
 # As functions of arrays.
 
 
+@pytest.mark.slow
 def test_sweep_over_parameters_and_weights_is_one_compilation():
     traced = 0
 

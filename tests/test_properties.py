@@ -99,6 +99,7 @@ def test_cross_entropy_is_entropy_plus_kl(p, q):
     close(ce, h + d, absolute=1e-6)
 
 
+@pytest.mark.slow
 @given(distributions(), distributions())
 def test_kl_is_0_for_equal_distributions_only(p, q):
     np.testing.assert_array_equal(value("kl_divergence", p, p), np.zeros(N))
@@ -108,6 +109,7 @@ def test_kl_is_0_for_equal_distributions_only(p, q):
     assert np.all(d[far] > 0)
 
 
+@pytest.mark.slow
 @given(LOGITS, LOGITS)
 def test_kl_of_logits_is_0_for_equal_rows_only(a, b):
     np.testing.assert_array_equal(value("softmax_kl_divergence", a, a), np.zeros(N))
@@ -116,6 +118,7 @@ def test_kl_of_logits_is_0_for_equal_rows_only(a, b):
     assert np.all(value("sigmoid_kl_divergence", a, b) >= 0)
 
 
+@pytest.mark.slow
 @given(distributions())
 def test_entropy_is_at_most_log_k(p):
     h = value("entropy", p)
@@ -124,6 +127,7 @@ def test_entropy_is_at_most_log_k(p):
     assert np.all(h <= np.log((p > 0).sum(-1)) + 1e-6)
 
 
+@pytest.mark.slow
 @given(LOGITS)
 def test_entropy_of_logits_is_at_most_log_k(z):
     h = value("softmax_entropy", z)
@@ -131,6 +135,7 @@ def test_entropy_of_logits_is_at_most_log_k(z):
     assert np.all(value("sigmoid_entropy", z) <= math.log(2) * (1 + 1e-6))
 
 
+@pytest.mark.slow
 @each([f for f in FUNCTIONS if f.name.endswith("js_divergence")])
 @given(a=LOGITS, b=LOGITS)
 def test_js_is_symmetric_and_at_most_log_2(function, a, b):
@@ -142,6 +147,7 @@ def test_js_is_symmetric_and_at_most_log_2(function, a, b):
     np.testing.assert_array_equal(run(p, p), np.zeros_like(js))
 
 
+@pytest.mark.slow
 @given(distributions(), distributions())
 def test_softmax_row_of_log_p_is_the_probability_row(p, q):
     p, q = (np.where(x < np.finfo(np.float32).tiny, 0, x) for x in (p, q))  # as XLA on the CPU does
@@ -156,6 +162,7 @@ def test_softmax_row_of_log_p_is_the_probability_row(p, q):
     close(soft, value("cross_entropy", p, q), 1e-5, 1e-6)
 
 
+@pytest.mark.slow
 @given(LOGITS, LOGITS, arrays((N, K), 0, 1), BITS)
 def test_sigmoid_row_is_the_softmax_row_of_two_outcomes(a, b, y, ids):
     two = [np.stack([z, np.zeros_like(z)], -1) for z in (a, b)]
@@ -172,6 +179,7 @@ def test_sigmoid_row_is_the_softmax_row_of_two_outcomes(a, b, y, ids):
 # Within one
 
 
+@pytest.mark.slow
 @each(select(row="softmax"))
 @given(a=LOGITS, b=LOGITS, labels=IDS, shift=st.integers(-64, 64))
 def test_softmax_row_ignores_a_shift_of_the_logits(function, a, b, labels, shift):
@@ -185,6 +193,7 @@ def test_softmax_row_ignores_a_shift_of_the_logits(function, a, b, labels, shift
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.slow
 @each(select(row="softmax"))
 @given(a=LOGITS, b=LOGITS, labels=IDS)
 def test_gradient_of_a_softmax_row_sums_to_0(function, a, b, labels):
@@ -212,6 +221,7 @@ def test_ids_are_one_hot_labels(logits, labels, amount):
         np.testing.assert_array_equal(compiled(ids)(logits, labels)[0], got_value)
 
 
+@pytest.mark.slow
 @given(LOGITS, distributions())
 def test_smoothing_mixes_labels_with_the_uniform_distribution(logits, labels):
     function = named("softmax_cross_entropy", ("zp", "y"))
@@ -221,6 +231,7 @@ def test_smoothing_mixes_labels_with_the_uniform_distribution(logits, labels):
         close(a, b, absolute=1e-6)
 
 
+@pytest.mark.slow
 @each(FUNCTIONS, few=FEW)
 @given(a=LOGITS, b=LOGITS, labels=IDS)
 def test_base_2_is_nats_over_log_2(function, a, b, labels):
@@ -235,6 +246,7 @@ def test_base_2_is_nats_over_log_2(function, a, b, labels):
 SIZES = (2, 3, 4)
 
 
+@pytest.mark.slow
 @each(OVER_CLASSES, few=OVER_CLASSES[2:7])
 @pytest.mark.parametrize("axis", [(2, 0), *map(slow, [0, -2, (0, 2), (1, -3, 2)])], ids=str)
 def test_axis_is_moveaxis(function, axis):
@@ -261,6 +273,7 @@ def test_axis_is_moveaxis(function, axis):
     assert jax.eval_shape(keep, *arguments(a, b, axis)).shape == kept
 
 
+@pytest.mark.slow
 @each(OVER_CLASSES, few=FEW)
 @given(a=SINGLE, b=SINGLE, hidden=SINGLE, place=st.integers(0, K), label=st.integers(0, K - 1))
 def test_mask_is_deletion(function, a, b, hidden, place, label):
@@ -283,6 +296,7 @@ def test_mask_is_deletion(function, a, b, hidden, place, label):
         close(np.delete(gradient, place), expected, absolute=2e-6 * size + 1e-30)
 
 
+@pytest.mark.slow
 @each(select(row="sigmoid", name="entropy"))
 @given(a=SINGLE, b=SINGLE, where=hnp.arrays(np.bool_, K))
 def test_mask_of_elements(function, a, b, where):
@@ -292,6 +306,7 @@ def test_mask_of_elements(function, a, b, where):
         close(x, np.where(where, y, 0))
 
 
+@pytest.mark.slow
 def test_flat_label_counts_in_the_order_of_the_axes():
     """Of axes (1, 0), class 5 of shape (2, 3) is row 1, column 2; class 2 is row 0, column 1."""
     logits = jnp.arange(6.0).reshape(2, 3)
