@@ -87,6 +87,13 @@ LOSSES = tuple(
     for kind in ("id", "y")
     for given in ((("gamma", 2.0), ("alpha", 0.25)), (("gamma", 0.5),))
 )
+SOFTMAX_LOSSES = [f for f in LOSSES if not f.elementwise]
+# One of each kind, with ids and with soft labels.
+USUAL_LOSSES = [f for f in LOSSES if str(f) in {
+    "softmax_focal_loss-ids-gamma=2", "softmax_focal_loss-soft-gamma=2",
+    "softmax_poly_loss-ids-epsilon=2", "softmax_generalized_cross_entropy-soft-q=0.7",
+    "sigmoid_focal_loss-ids-gamma=2-alpha=0.25",
+}]  # fmt: skip
 
 
 def select(*, row=None, kinds=None, name=None, option=None):

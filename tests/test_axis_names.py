@@ -12,14 +12,11 @@ from jax.sharding import PartitionSpec as P
 import xent_jax
 
 from .selection import slow
+from .tokens import draw32 as draw
 
 SEVERAL_DEVICES = True
 
 AUTO, EXPLICIT = AxisType.Auto, AxisType.Explicit
-
-
-def draw(seed, *shape):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def assert_same(got, want, tolerance=1e-5):

@@ -10,18 +10,11 @@ import pytest
 import xent_jax
 
 from .selection import cpu_program
+from .tokens import draw, ids
 
 TOKENS, FEATURES, CLASSES, CHUNK = 37, 16, 101, 8
 
 CE, DENSE_CE = xent_jax.linear_softmax_cross_entropy, xent_jax.softmax_cross_entropy
-
-
-def draw(seed, *shape):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def ids(seed, classes, *shape):
-    return jnp.asarray(np.random.default_rng(seed).integers(0, classes, shape), jnp.int32)
 
 
 X, W = draw(1, TOKENS, FEATURES), draw(2, FEATURES, CLASSES)

@@ -9,12 +9,9 @@ import xent_jax
 
 from .cases import quick
 from .selection import slow, usually
+from .tokens import draw
 
 CE, DENSE_CE = xent_jax.linear_softmax_cross_entropy, xent_jax.softmax_cross_entropy
-
-
-def draw(seed, *shape):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def small():

@@ -16,16 +16,13 @@ import xent_jax
 
 from .benchmarks import hlo
 from .selection import slow
+from .tokens import draw32 as draw
 
 SEVERAL_DEVICES = True
 
 BATCH, LENGTH, FEATURES, CLASSES = 4, 64, 8, 32
 CHUNK = 4  # tokens on each device
 KINDS = {"automatic": AxisType.Auto, "explicit": AxisType.Explicit}
-
-
-def draw(seed, *shape):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 RNG = np.random.default_rng(0)

@@ -19,41 +19,34 @@ from xent_jax import (
 )
 
 from . import oracle
-from .cases import LOSSES, MASKED_CASES, NAMED_CASES, batch, quick
+from .cases import LOSSES, MASKED_CASES, NAMED_CASES, SOFTMAX_LOSSES, USUAL_LOSSES, batch, quick
 from .compare import compare, compare_second_derivatives
 from .selection import each, slow, usually
 
 INF, NAN = np.inf, np.nan
-SOFTMAX_LOSSES = [f for f in LOSSES if not f.elementwise]
-# One of each kind, with ids and with soft labels.
-DEFAULT = [f for f in LOSSES if str(f) in {
-    "softmax_focal_loss-ids-gamma=2", "softmax_focal_loss-soft-gamma=2",
-    "softmax_poly_loss-ids-epsilon=2", "softmax_generalized_cross_entropy-soft-q=0.7",
-    "sigmoid_focal_loss-ids-gamma=2-alpha=0.25",
-}]  # fmt: skip
 
 
 # Against 60 digits.
 
 
-@each(usually(DEFAULT, LOSSES))
+@each(usually(USUAL_LOSSES, LOSSES))
 def test_float32(function):
     compare(function, NAMED_CASES, np.float32)
 
 
-@each(usually(DEFAULT[:1], LOSSES))
+@each(usually(USUAL_LOSSES[:1], LOSSES))
 def test_float32_of_masked_rows(function):
     compare(function, MASKED_CASES, np.float32)
 
 
-@each(usually(DEFAULT[1:2], LOSSES))
+@each(usually(USUAL_LOSSES[1:2], LOSSES))
 def test_float64(function):
     with jax.enable_x64(True):
         compare(function, NAMED_CASES, np.float64)
 
 
 @pytest.mark.parametrize("over", usually(["forward"], ["forward", "reverse"]))
-@each(LOSSES, few=DEFAULT[:1])
+@each(LOSSES, few=USUAL_LOSSES[:1])
 def test_second_derivatives(function, over):
     compare_second_derivatives(function, over)
 
@@ -73,7 +66,7 @@ def slopes_of_parameter(function, argument, parameter, value):
     return forward
 
 
-@each([f for f in SOFTMAX_LOSSES if dict(f.given).get("gamma", 2.0) == 2.0], few=DEFAULT)
+@each([f for f in SOFTMAX_LOSSES if dict(f.given).get("gamma", 2.0) == 2.0], few=USUAL_LOSSES)
 def test_derivative_by_the_parameter(function):
     """Against the oracle, for the rows whose loss is finite."""
     ((parameter, value),) = function.given

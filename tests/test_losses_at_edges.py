@@ -21,18 +21,11 @@ from xent_jax import (
 )
 
 from . import edge_rows, oracle
-from .cases import LOSSES, NAMED_CASES, QUICK, batch, quick
+from .cases import LOSSES, NAMED_CASES, QUICK, SOFTMAX_LOSSES, USUAL_LOSSES, batch, quick
 from .selection import each, several_devices, usually
 
 INF, NAN = np.inf, np.nan
 
-SOFTMAX_LOSSES = [f for f in LOSSES if not f.elementwise]
-
-DEFAULT = [f for f in LOSSES if str(f) in {
-    "softmax_focal_loss-ids-gamma=2", "softmax_focal_loss-soft-gamma=2",
-    "softmax_poly_loss-ids-epsilon=2", "softmax_generalized_cross_entropy-soft-q=0.7",
-    "sigmoid_focal_loss-ids-gamma=2-alpha=0.25",
-}]  # fmt: skip
 
 ROWS = np.stack([case.first for case in NAMED_CASES]).astype(np.float32)
 
@@ -215,7 +208,7 @@ def test_weight_of_the_positive_class():
     np.testing.assert_allclose(slope, y * (jax.nn.softplus(-z) + jax.nn.softplus(z)), 1e-5)
 
 
-@each([f for f in LOSSES if f.elementwise], few=DEFAULT)
+@each([f for f in LOSSES if f.elementwise], few=USUAL_LOSSES)
 def test_sure_logits(function):
     labels = np.array([1, 0, 1, 0], np.int32 if function.kinds[-1] == "id" else np.float32)
     z = np.float32([INF, -INF, 40, -40])

@@ -18,15 +18,12 @@ import xent_jax
 from .calls import CALLS, ONE_EACH, value_and_gradients
 from .cases import QUICK
 from .selection import slow, usually
+from .tokens import draw32 as draw
 
 SEVERAL_DEVICES = True
 
 AUTO, EXPLICIT = AxisType.Auto, AxisType.Explicit
 BLOCKS = 2 * 2**18  # entries of an input, from which a single CPU device works in row blocks
-
-
-def draw(seed, *shape):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def softmax(z):

@@ -13,15 +13,12 @@ from jax.sharding import PartitionSpec as P
 import xent_jax
 
 from .selection import slow
+from .tokens import draw32 as draw
 
 SEVERAL_DEVICES = True
 
 TOKENS, FEATURES, CLASSES, CHUNK = 32, 16, 64, 8
 KEPT = np.arange(CLASSES) < 60
-
-
-def draw(seed, *shape):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 Z, Y = 3 * draw(0, TOKENS, CLASSES), 3 * draw(1, TOKENS, CLASSES)
