@@ -48,7 +48,8 @@ The worst errors over all logits, in units in the last place of the result's dty
 where they occur, against formulae in float64: of the binary row and of two classes at all 2³²
 float32 logits; of narrow logits at all 2¹⁶, and for two classes at all 2³² pairs of them, where
 the rounding of the difference of two logits counts. Results below 2⁻¹¹⁸ are compared with 0, since
-a device may flush what they are made of.
+a device may flush what they are made of. On a GPU the compiler may skip the rounding of a narrow
+gradient before it is compared.
 
 {_block("exhaustive-h200")}
 

@@ -4,6 +4,7 @@ import functools
 import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -86,23 +87,18 @@ def _measure(settings: Settings, sizes: tuple[int, ...], form: str) -> Row:
     )
     compiled = {"xent_jax": lowered.compile()}
     for name in sorted(_wanted(settings) & set(PEERS)):
-        try:
-            step = jax.jit(jax.value_and_grad(PEERS[name], (0, 1)))
-            compiled[name] = step.lower(x, w, labels).compile()
-            jax.block_until_ready(compiled[name](x, w, labels))
-        except Exception as problem:  # of other people's kernels
-            compiled.pop(name, None)
-            settings.progress(f"{name} left out: {str(problem)[:200]}")
+        with _left_out_if_broken(settings, name):
+            step = jax.jit(jax.value_and_grad(PEERS[name], (0, 1))).lower(x, w, labels).compile()
+            jax.block_until_ready(step(x, w, labels))
+            compiled[name] = step
     calls = {n: functools.partial(queued(c), x, w, labels) for n, c in compiled.items()}
     bare = jax.jit(_bare(_FORMS[form])).lower(x, w, g).compile()
     calls[_BARE] = functools.partial(queued(bare), x, w, g)
     if any(peer.name == "torch" and peer.timed for peer in settings.peers):
         for name, call in _torch_calls(x, w, labels).items():
-            try:
+            with _left_out_if_broken(settings, name):
                 jax.block_until_ready(call())
                 calls[name] = call
-            except Exception as problem:
-                settings.progress(f"{name} left out: {str(problem)[:200]}")
     seconds = significant(interleave(calls, settings.repeats))
     return {
         "shape": "x".join(map(str, sizes)),
@@ -113,6 +109,15 @@ def _measure(settings: Settings, sizes: tuple[int, ...], form: str) -> Row:
         "temporary_bytes": {n: c.memory_analysis().temp_size_in_bytes for n, c in compiled.items()},
         "seconds": seconds,
     }
+
+
+@contextmanager
+def _left_out_if_broken(settings: Settings, name: str) -> Iterator[None]:
+    """Kernels of other people fail on some sizes and devices: the others are still measured."""
+    try:
+        yield
+    except Exception as problem:
+        settings.progress(f"{name} left out: {str(problem)[:200]}")
 
 
 def _torch_calls(*arguments: Array) -> dict[str, Callable[[], Any]]:
