@@ -1,12 +1,14 @@
 """The benchmark command at a tiny size, and the tables that are made of its results."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
-from .benchmarks import aot, cli, heads, tables
+from .benchmarks import aot, cli, exhaustive, heads, tables
 from .benchmarks.suites import heads as suite_of_heads
 
 _ROOT = Path(__file__).parent.parent
@@ -234,3 +236,12 @@ def test_a_target_of_few_devices_has_no_meshes(cpu_plays, capsys, monkeypatch):
 @pytest.mark.parametrize("page", ["README.md", "tests/benchmarks/README.md"])
 def test_pages_show_the_results_that_are_kept(page):
     assert tables.main([str(_ROOT / page), "--check"]) == 0
+
+
+def test_every_narrow_logit_is_near_the_truth_and_a_wrong_one_is_found():
+    first, *_ = exhaustive.ONE_LOGIT
+    found = exhaustive.exhaust(first, "float16")
+    assert found["value"]["ulps"] < 4 and found["gradient"]["ulps"] < 1
+    wrong = dataclasses.replace(first, ours=lambda z: first.ours(jnp.where(z == 2.5, 2.0, z)))
+    found = exhaustive.exhaust(wrong, "float16")
+    assert found["value"]["ulps"] > 1e5 and found["value"]["logits"] == [2.5]

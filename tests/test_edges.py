@@ -4,6 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+import xent_jax
+
 from .cases import FUNCTIONS, select
 from .edge_rows import P, Q, run
 from .selection import each
@@ -79,6 +81,13 @@ def test_plus_infinite_logit_has_probability_1(function):
     if function.kinds[-1] == "zq":
         run(function, P, [0, INF, 0, 3])
         assert all_zero(run(function, [0, INF, 1, 3], [5, INF, 1, 2]))
+
+
+def test_a_label_at_the_lowest_number_keeps_its_loss():
+    """The lowest number of a dtype is a usual mask, and finite."""
+    lowest = np.finfo(np.float32).min
+    logits = np.float32([0.0, lowest])
+    assert xent_jax.softmax_cross_entropy(logits, 1) == -lowest
 
 
 @each(SOFTMAX)
