@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 import xent_jax
 from xent_jax._rows import row_sums as module
 from xent_jax._rows.row_state import LONE, RowSums, infinity, merge
-from xent_jax._rows.row_sums import Logits, row_sums
+from xent_jax._rows.row_sums import Asked, Logits, row_sums
 
 from .cases import quick
 from .selection import several_devices
@@ -121,10 +121,13 @@ def rows(dtype=np.float32, classes=37):
     return z.astype(dtype), y.astype(dtype), rng.normal(size=z.shape).astype(dtype)
 
 
+EVERYTHING = Asked(spread=True, index=True)
+
+
 def sums(schedule, axes, *arrays):
     (z, y, a) = arrays
-    given = (module.finite_row(Logits(z, (y,), a)),)
-    return schedule(axes, True, True, given)[0]
+    given = (module.typed_row(Logits(z, (y,), a)),)
+    return schedule(axes, EVERYTHING, given)[0]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
@@ -175,10 +178,10 @@ def test_several_class_axes():
     z = np.delete(rows(classes=24)[0], 5, 0).reshape(8, 4, 6)
     flat = np.swapaxes(z, 1, 2).reshape(8, 24)
     for got in (
-        row_sums((2, 1), Logits(z), spread=True, index=True)[0],
-        module.one_read((2, 1), True, True, (module.finite_row(Logits(z)),))[0],
+        row_sums((2, 1), Logits(z), asked=EVERYTHING)[0],
+        module.one_read((2, 1), EVERYTHING, (module.typed_row(Logits(z)),))[0],
     ):
-        want = row_sums((1,), Logits(flat), spread=True, index=True)[0]
+        want = row_sums((1,), Logits(flat), asked=EVERYTHING)[0]
         same(jax.tree.map(jnp.ravel, got), jax.tree.map(jnp.ravel, want), 1e-5)
 
 
@@ -189,9 +192,9 @@ def test_the_entry_of_a_class_is_as_it_was_given(dtype):
     z = jnp.asarray(rows(classes=36)[0], dtype)
     ids = jnp.asarray([[0], [3], [35], [2], [5], [1], [7], [4], [20]])
     want = np.take_along_axis(np.asarray(z, np.float32), np.asarray(ids), 1)
-    given = (module.finite_row(Logits(z, id=ids)),)
+    given = (module.typed_row(Logits(z, id=ids)),)
     for schedule in (module.one_read, module.two_passes):
-        (found,) = jax.jit(schedule, static_argnums=(0, 1, 2))((1,), False, False, given)
+        (found,) = jax.jit(schedule, static_argnums=(0, 1))((1,), Asked(), given)
         np.testing.assert_array_equal(found.at_id, want)
         assert found.at_id.dtype == jnp.float32
     mesh = jax.sharding.Mesh(jax.devices()[:4], "k")
@@ -206,8 +209,26 @@ def test_the_entry_of_a_class_is_as_it_was_given(dtype):
     np.testing.assert_array_equal(slope, np.arange(36) == np.asarray(ids))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_sums_for_the_loss_of_an_id_alone(dtype):
+    """s to a rounding of T, and with all its digits where the id is that of the maximum."""
+    with jax.enable_x64(dtype == "float64"):
+        z = jnp.asarray(rows(classes=37)[0], dtype).at[5].set(0.0)
+        exact = jax.jit(functools.partial(module.two_passes, (1,), Asked()))
+        alone = jax.jit(functools.partial(module.two_passes, (1,), Asked(exact=False)))
+        for k in (0, 4, 5, 36):
+            row = (module.typed_row(Logits(z, id=jnp.full((9, 1), k))),)
+            (want,), (got,) = exact(row), alone(row)
+            rtol = 1e-12 if dtype == "float64" else 3e-6
+            likely = np.asarray(z[:, [k]] == want.maximum)
+            np.testing.assert_allclose(got.rest[likely], want.rest[likely], rtol)
+            np.testing.assert_allclose(got.total, want.total, rtol)
+        row = (module.typed_row(Logits(z.at[4, 6].set(jnp.nan), id=jnp.full((9, 1), 5))),)
+        assert np.isnan(alone(row)[0].rest).ravel().tolist() == [i == 4 for i in range(9)]
+
+
 def test_a_row_without_a_class_has_no_sums():
-    (found,) = row_sums((1,), Logits(rows()[0]), index=True)
+    (found,) = row_sums((1,), Logits(rows()[0]), asked=Asked(index=True))
     assert np.isnan(found.rest).ravel().tolist() == [i == 5 for i in range(9)]
     assert np.all((found.index >= 0) & (found.index < 37))
 
@@ -218,7 +239,7 @@ def test_rule_is_the_derivative_of_plain_sums():
         z, y, _ = (x.astype(np.float64)[[0, 1, 2, 6, 7]] for x in rows())
 
         def ours(z, y):
-            (s,) = row_sums((1,), Logits(z, (y,)), spread=True)
+            (s,) = row_sums((1,), Logits(z, (y,)), asked=Asked(spread=True))
             log_total = jnp.log1p(s.rest)
             return (
                 s.maximum + log_total,
@@ -259,11 +280,11 @@ def test_shards_merge(order):
     mesh = jax.sharding.Mesh(jax.devices()[:4], "k")
 
     def part(z, y, a):
-        (found,) = row_sums((1, "k"), Logits(z, (y,), a), spread=True, index=True)
+        (found,) = row_sums((1, "k"), Logits(z, (y,), a), asked=EVERYTHING)
         return found
 
     split = jax.shard_map(part, mesh=mesh, in_specs=P(None, "k"), out_specs=P())
-    (whole,) = row_sums((1,), Logits(z, (y,), a), spread=True, index=True)
+    (whole,) = row_sums((1,), Logits(z, (y,), a), asked=EVERYTHING)
     split, whole = (
         jax.tree.map(lambda x: np.delete(np.asarray(x), 5, 0), s)
         for s in (jax.jit(split)(z, y, a), whole)

@@ -42,6 +42,7 @@ def _local_sums(axes: Axes, terms: Any, numbers: Any, *data: Array) -> tuple[Arr
     return lax.platform_dependent(
         numbers,
         *data,
+        cpu=partial(_plain_sums, axes, terms),
         tpu=partial(_one_reduction, axes, terms),
         default=partial(_separate_sums, axes, terms),
     )

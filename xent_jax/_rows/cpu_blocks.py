@@ -21,7 +21,7 @@ from .._class_axes import Axes, across, is_sharded, local
 from .._math.sizes import is_one
 
 # Entries of all inputs in a block: with what a formula writes, a few MiB, as caches hold.
-_BLOCK = 1 << 18
+_BLOCK = 1 << 20
 # In a loop XLA:CPU adds up a row by itself one entry after the other, which loses digits.
 _FEWEST = 2
 

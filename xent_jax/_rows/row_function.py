@@ -23,7 +23,9 @@ class RowFunction:
 
     formula(axes, *data) → its value, and its residuals: numbers per row for the partials;
     partials(axes, residuals, *data) → its derivatives by the first arguments, of their shapes;
-    value(axes, *data) → its value alone, where that is less than the formula without its residuals.
+    value(axes, *data) → its value alone, if that is less than the formula without its residuals;
+    is_one_loop: whether XLA:CPU makes one loop of each sum of the formula, which gains nothing
+    in blocks.
 
     Several values from one pass: the value is a tuple, and so are the partials, one tuple for each
     value. Values and partials are both written so that nothing cancels; the derivative of the
@@ -38,6 +40,7 @@ class RowFunction:
     formula: Callable[..., tuple[Any, Any]]
     partials: Callable[..., Any]
     value: Callable[..., Any] | None = None
+    is_one_loop: bool = False
 
     @classmethod
     def of_wide(
@@ -90,7 +93,16 @@ def apply_mask(row_mask: Array | None, x: Array) -> Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _value(row: RowFunction, axes: Axes, row_mask: Array | None, *data: Array) -> Any:
-    return in_blocks(row.masked_value, axes, row_mask, *data)
+    return _scheduled(row, row.masked_value, axes, row_mask, *data)
+
+
+def _scheduled(
+    row: RowFunction, f: Callable[..., Any], axes: Axes, row_mask: Array | None, *data: Array
+) -> Any:
+    # XLA:CPU fuses nothing of float16.
+    if row.is_one_loop and all(x.dtype != jnp.float16 for x in data):
+        return f(axes, row_mask, *data)
+    return in_blocks(f, axes, row_mask, *data)
 
 
 @partial(_value.defjvp, symbolic_zeros=True)
@@ -105,7 +117,7 @@ def _value_jvp(row: RowFunction, axes: Axes, primals: Any, tangents: Any) -> Any
 def value_and_residuals(
     row: RowFunction, axes: Axes, row_mask: Array | None, *data: Array
 ) -> tuple[Any, Any]:
-    return in_blocks(row.masked, axes, row_mask, *data)
+    return _scheduled(row, row.masked, axes, row_mask, *data)
 
 
 @partial(value_and_residuals.defjvp, symbolic_zeros=True)

@@ -34,6 +34,7 @@ from jax import Array, lax
 from .._class_axes import Axes, across, local_count
 from .._math.dtypes import largest, widen
 from .._math.elementary import exp
+from .._math.exact import exact_difference
 
 NO_INDEX = 2**31 - 1  # of a part without entries
 # What makes logits may be computed again for a second pass, and be rounded in another way: the
@@ -70,6 +71,12 @@ def finite_logits(z: Array) -> Array:
     """Wide logits, ±∞ made finite."""
     z = widen(z)
     return jnp.clip(z, -infinity(z), infinity(z))
+
+
+def exact_weight(z: Array, m: Array) -> Array:
+    """e^{−u} with the rounding of u = m − z made good: to an ulp or two even where u is large."""
+    below, error = exact_difference(finite_logits(z), m)
+    return exp(below) * (1.0 + error)
 
 
 def is_top(u: Array) -> Array:

@@ -25,7 +25,7 @@ from .._class_axes import (
     vary_like,
 )
 from .._math.dtypes import widen
-from .._math.elementary import exp
+from .._math.elementary import exp, expm1
 from .row_state import (
     LONE,
     MARGIN,
@@ -33,6 +33,7 @@ from .row_state import (
     RowSums,
     cost_of_depth,
     empty_like,
+    exact_weight,
     finite_logits,
     infinity,
     is_top,
@@ -48,28 +49,37 @@ class Logits(NamedTuple):
     labels: tuple[Array, ...] = ()
     beside: Array | None = None
     id: Array | None = None
-    given: Array | None = None  # the logits before they were made finite
 
 
-def row_sums(
-    axes: Axes, *rows: Logits, spread: bool = False, index: bool = False
-) -> tuple[RowSums, ...]:
+class Asked(NamedTuple):
+    """What is wanted besides m, s and what the rows name.
+
+    Unless `exact`, s may be off by a rounding of T, but where the class of the id is the maximum.
+    """
+
+    spread: bool = False
+    index: bool = False
+    exact: bool = True
+
+
+NOTHING_MORE = Asked()
+
+
+def row_sums(axes: Axes, *rows: Logits, asked: Asked = NOTHING_MORE) -> tuple[RowSums, ...]:
     """The sums of one or more arrays of logits, in one read of all of them.
 
     A row without a possible class has s = NaN.
     """
-    return _row_sums(axes, spread, index, rows)
+    return _row_sums(axes, asked, rows)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _row_sums(
-    axes: Axes, spread: bool, index: bool, rows: tuple[Logits, ...]
-) -> tuple[RowSums, ...]:
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _row_sums(axes: Axes, asked: Asked, rows: tuple[Logits, ...]) -> tuple[RowSums, ...]:
     inner = local(axes)
     sums = lax.platform_dependent(
-        tuple(finite_row(_row_of_shard(axes, row)) for row in rows),
-        cpu=partial(two_passes, inner, spread, index),
-        default=partial(one_read, inner, spread, index),
+        tuple(typed_row(_row_of_shard(axes, row)) for row in rows),
+        cpu=partial(two_passes, inner, asked),
+        default=partial(one_read, inner, asked),
     )
     if across(axes):
         sums = tuple(merge_shards(axes, row.z, part) for row, part in zip(rows, sums, strict=True))
@@ -77,14 +87,14 @@ def _row_sums(
 
 
 @_row_sums.defjvp
-def _row_sums_jvp(axes: Axes, spread: bool, index: bool, primals: Any, tangents: Any) -> Any:
+def _row_sums_jvp(axes: Axes, asked: Asked, primals: Any, tangents: Any) -> Any:
     # lax.reduce has no derivative. With m held constant the plain sums have that of the state: what
     # is made of it does not depend on the point from which depths are measured.
-    sums = _row_sums(axes, spread, index, *primals)
+    sums = _row_sums(axes, asked, *primals)
 
     def plain(rows: tuple[Logits, ...]) -> tuple[RowSums, ...]:
         return tuple(
-            _sums_below(axes, lax.stop_gradient(s.maximum), finite_row(row), spread)._replace(
+            _sums_below(axes, lax.stop_gradient(s.maximum), typed_row(row), asked)._replace(
                 index=s.index, beside=s.beside, at_id=_at_id_by_sum(axes, row)
             )
             for row, s in zip(rows, sums, strict=True)
@@ -107,20 +117,22 @@ def _at_id_by_sum(axes: Axes, row: Logits) -> Array | None:
     return class_sum(jnp.where(is_class(row.id, row.z, axes), widen(row.z), 0.0), axes)
 
 
-def finite_row(row: Logits) -> Logits:
-    """Finite and wide; alike in shape and in type, as the branches of a platform are to be."""
-    z = finite_logits(row.z)
-    beside = () if row.beside is None else (lax.stop_gradient(finite_logits(row.beside)),)
-    others = (*(y.astype(z.dtype) for y in row.labels), *beside)
-    shape = jnp.broadcast_shapes(z.shape, *(x.shape for x in others))
+def typed_row(row: Logits) -> Logits:
+    """The row, its arrays alike in shape and in type, as the branches of a platform are to be."""
+    dtype = widen(row.z).dtype
+    others = (*(y.astype(dtype) for y in row.labels),)
+    others = others if row.beside is None else (*others, lax.stop_gradient(row.beside))
+    shape = jnp.broadcast_shapes(row.z.shape, *(x.shape for x in others))
     ids = () if row.id is None else (row.id,)
-    z, *others = (vary_like(jnp.broadcast_to(x, shape), z, *others, *ids) for x in (z, *others))
+    every = (row.z, *others, *ids)
+    z, *others = (vary_like(jnp.broadcast_to(x, shape), *every) for x in (row.z, *others))
     count = len(row.labels)
-    found = Logits(z, tuple(others[:count]), others[count] if beside else None)
-    if row.id is None:
-        return found
-    given = jnp.broadcast_to(row.z, shape)
-    return found._replace(id=vary_like(row.id, z), given=vary_like(given, z))
+    return Logits(
+        z,
+        tuple(others[:count]),
+        None if row.beside is None else others[count],
+        None if row.id is None else vary_like(row.id, z),
+    )
 
 
 def _defined(sums: RowSums) -> RowSums:
@@ -133,11 +145,9 @@ def _defined(sums: RowSums) -> RowSums:
     )
 
 
-def one_read(
-    axes: Axes, spread: bool, index: bool, rows: tuple[Logits, ...]
-) -> tuple[RowSums, ...]:
+def one_read(axes: Axes, asked: Asked, rows: tuple[Logits, ...]) -> tuple[RowSums, ...]:
     """By a reduction of states, each of which starts as one entry."""
-    entries = tuple(_entry(axes, row, spread, index) for row in rows)
+    entries = tuple(_entry(axes, row, asked) for row in rows)
     empty = tuple(empty_like(entry) for entry in entries)
 
     def merge_all(a: tuple[RowSums, ...], b: tuple[RowSums, ...]) -> tuple[RowSums, ...]:
@@ -148,66 +158,99 @@ def one_read(
     return jax.tree.map(lambda x: lax.expand_dims(x, inner), sums)
 
 
-def _entry(axes: Axes, row: Logits, spread: bool, index: bool) -> RowSums:
-    zero = jnp.zeros_like(row.z)
-    labels = row.labels
+def _entry(axes: Axes, row: Logits, asked: Asked) -> RowSums:
+    z, labels = finite_logits(row.z), row.labels
+    zero = jnp.zeros_like(z)
     return RowSums(
-        maximum=row.z,
+        maximum=z,
         rest=zero,
-        spread=zero if spread else None,
+        spread=zero if asked.spread else None,
         costs=tuple(zero for _ in labels),
         masses=labels,
         below=tuple(zero for _ in labels),
-        index=jnp.broadcast_to(class_index(row.z, axes), row.z.shape) if index else None,
-        beside=row.beside,
+        index=jnp.broadcast_to(class_index(z, axes), z.shape) if asked.index else None,
+        beside=None if row.beside is None else finite_logits(row.beside),
         at_id=None if row.id is None else _masked_to_id(axes, row),
     )
 
 
 def _masked_to_id(axes: Axes, row: Logits) -> Array:
     """The logits as they were given, 0 at all other classes than that of the id."""
-    assert row.id is not None and row.given is not None
-    return jnp.where(is_class(row.id, row.z, axes), widen(row.given), 0.0)
+    assert row.id is not None
+    return jnp.where(is_class(row.id, row.z, axes), widen(row.z), 0.0)
 
 
-def two_passes(
-    axes: Axes, spread: bool, index: bool, rows: tuple[Logits, ...]
-) -> tuple[RowSums, ...]:
+def two_passes(axes: Axes, asked: Asked, rows: tuple[Logits, ...]) -> tuple[RowSums, ...]:
     """By the maximum, then plain sums of what lies below it."""
-    found = []
-    for row in rows:
-        m = class_max(row.z, axes)
-        sums = _sums_below(axes, m, row, spread)
-        if index:
-            first = jnp.where(row.z == m, class_index(row.z, axes), NO_INDEX)
-            sums = sums._replace(index=jnp.min(first, axis=local(axes), keepdims=True))
-        if row.beside is not None:
-            lowest = -infinity(row.z)
-            beside = jnp.where(is_top(m - row.z), row.beside, lowest)
-            sums = sums._replace(beside=class_max(beside, axes))
-        if row.id is not None and row.given is not None:
-            # Taken from logits as they are given: no wide copy is gathered.
-            here = row.id >= 0
-            entry = widen(take_class(row.given, jnp.where(here, row.id, 0), axes))
-            sums = sums._replace(at_id=jnp.where(here, entry, 0.0))
-        found.append(sums)
-    return tuple(found)
+    return tuple(_passes_over(axes, asked, row) for row in rows)
 
 
-def _sums_below(axes: Axes, m: Array, row: Logits, spread: bool) -> RowSums:
+def _passes_over(axes: Axes, asked: Asked, row: Logits) -> RowSums:
+    z = finite_logits(row.z)
+    beside_id = row.id is not None and not asked.exact and local_count(z, axes) < _COUNTABLE
+    # XLA:CPU writes out finite logits, which other sums share.
+    m = finite_logits(class_max(row.z, axes)) if beside_id else class_max(z, axes)
+    sums = _sums_below(axes, m, row, asked)
+    if asked.index:
+        first = jnp.where(z == m, class_index(z, axes), NO_INDEX)
+        sums = sums._replace(index=jnp.min(first, axis=local(axes), keepdims=True))
+    if row.beside is not None:
+        beside = jnp.where(is_top(m - z), finite_logits(row.beside), -infinity(m))
+        sums = sums._replace(beside=class_max(beside, axes))
+    if row.id is not None:
+        here = row.id >= 0
+        entry = widen(_taken(row.z, jnp.where(here, row.id, 0), axes))
+        sums = sums._replace(at_id=jnp.where(here, entry, 0.0))
+        if beside_id:
+            others = _half_weight_of_others(axes, m, row.z, row.id)
+            label = expm1(finite_logits(entry) - m) / 2
+            # A select first: XLA:CPU sums slowly where arithmetic follows in the same loop.
+            sums = sums._replace(rest=2.0 * jnp.where(here, others + label, others - 0.5))
+    return sums
+
+
+# Below it float32 tells the classes apart.
+_COUNTABLE = 2**24
+
+
+def _taken(z: Array, ids: Array, axes: Axes) -> Array:
+    """The entry at the id of each row, from logits as they are given: no wide copy is gathered.
+
+    XLA:CPU gathers bfloat16 from one, but not their bits.
+    """
+    if z.dtype != jnp.bfloat16:
+        return take_class(z, ids, axes)
+    entry = take_class(lax.bitcast_convert_type(z, jnp.uint16), ids, axes)
+    return lax.bitcast_convert_type(entry, z.dtype)
+
+
+def _half_weight_of_others(axes: Axes, m: Array, z: Array, ids: Array) -> Array:
+    """½(T without the class of the id): by arithmetic alone, which XLA:CPU fuses with the sum.
+
+    A constant that the gradient uses as well, as 1, would be written out for every entry.
+    """
+    index, ids = class_index(z, axes).astype(m.dtype), ids.astype(m.dtype)
+    half_of_others = jnp.minimum(jnp.abs(index - ids), 0.5)
+    # Of +inf the minimum is m. Of a NaN it is NaN in this order alone, where XLA:CPU fuses it.
+    weight = exp(jnp.minimum(m, widen(z)) - m)
+    return class_sum(weight * half_of_others, axes)
+
+
+def _sums_below(axes: Axes, m: Array, row: Logits, asked: Asked) -> RowSums:
     """The sums of entries below a given maximum; index and what stands beside are left out."""
-    below = row.z - m
-    u, w = -below, exp(below)
+    u, w = m - finite_logits(row.z), exact_weight(row.z, m)
     total = class_sum(w, axes)
     # The weight of the maximum is left out by arithmetic that XLA:CPU keeps fused with the sum,
     # where no other is as large; elsewhere T is nearly 2 at least, and little cancels in T − 1.
-    top = lax.stop_gradient(w * jnp.minimum(jnp.floor(w + MARGIN), 1.0))
-    rest = jnp.where(total < LONE, class_sum(w - top, axes), total - 1.0)
+    rest = total - 1.0
+    if asked.exact:
+        top = lax.stop_gradient(w * jnp.floor(w + MARGIN))
+        rest = jnp.where(total < LONE, class_sum(w - top, axes), rest)
     labels = row.labels
     return RowSums(
         maximum=m,
         rest=rest,
-        spread=class_sum(w * u, axes) if spread else None,
+        spread=class_sum(w * u, axes) if asked.spread else None,
         costs=tuple(class_sum(cost_of_depth(u, y), axes) for y in labels),
         masses=tuple(class_sum(y, axes) for y in labels),
         below=tuple(class_sum(jnp.where(is_top(u), 0.0, y), axes) for y in labels),

@@ -5,10 +5,11 @@ differences, and λ = log(Tp/Tq) the log ratio of each class is r = log(p/q) = �
 first read knows is λ₀ = log1p(sp) − log1p(sq), off by a rounding ε: for close distributions r is no
 larger than that. The second read takes r₀ = δ − λ₀, q₀ = p·e^{−r₀} = q·e^{−ε}, and sums
 
-    X = Σ (q₀ − p) = e^{−ε} − 1,        so that −ε = log1p(X) =: L and r = r₀ + L,
     Φ = Σ p·φ(r₀),                      φ(x) = e^{−x} − 1 + x ≥ 0,
+    X = Σ (q₀ − p) = e^{−ε} − 1,        so that −ε = log1p(X) =: L and r = r₀ + L,
 
-each with its digits. Then D = Σ p r = Φ − X + L = Φ − φ(−L) exactly, in which ε counts squared.
+each with its digits; for D, where Φ is small, X = Φ − Σ p r₀. Then D = Σ p r = Φ − X + L = Φ −
+φ(−L) exactly, in which ε counts squared.
 Jensen–Shannon has a slope of its own size by log q₀, and curvature ¼ near p = q. With Σ m r₀ = −X
 up to Σ m r₀³/12 it is J(p, q) = J(p, q₀) − X²/8: what is left out is of the relative size of ε.
 """
@@ -22,15 +23,18 @@ from jax import Array
 
 from .._class_axes import Axes, class_sum
 from .._math.dtypes import largest
-from .._math.elementary import exp, expm1, log1p
+from .._math.elementary import expm1, log1p
 from .._math.exact import exact_difference
 from .._math.log_ratio import excess, js_term, relative_entropy_term
 from .._math.scalars import log1p_of, sigmoid, softplus
 from .._math.series import phi
 from .class_sums import class_sums
 from .row_function import RowFunction
-from .row_state import RowSums, finite_logits, infinity
-from .row_sums import Logits, row_sums
+from .row_state import RowSums, exact_weight, finite_logits, infinity
+from .row_sums import Asked, Logits, row_sums
+
+# The rounding of λ₀ counts squared: T is enough.
+_ASKED = Asked(exact=False)
 
 
 class _Pair(NamedTuple):
@@ -55,14 +59,15 @@ class _Class(NamedTuple):
 
 def _pair_alone(axes: Axes, zp: Array, zq: Array) -> _Pair:
     """What the value needs."""
-    of_p, of_q = row_sums(axes, Logits(zp), Logits(zq))
+    of_p, of_q = row_sums(axes, Logits(zp), Logits(zq), asked=_ASKED)
     offset = log1p(of_p.rest) - log1p(of_q.rest)
     return _Pair(of_p.maximum, of_q.maximum, 1.0 / of_p.total, 1.0 / of_q.total, offset, None, None)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _pair(axes: Axes, zp: Array, zq: Array) -> _Pair:
-    of_p, of_q = row_sums(axes, Logits(zp, beside=zq), Logits(zq, beside=zp))
+    both = Logits(zp, beside=zq), Logits(zq, beside=zp)
+    of_p, of_q = row_sums(axes, *both, asked=_ASKED)
     offset = log1p(of_p.rest) - log1p(of_q.rest)
     mp, mq = of_p.maximum, of_q.maximum
     top_p, top_q = _gap(mp, _beside(of_p), mp, mq), _gap(_beside(of_q), mq, mp, mq)
@@ -91,29 +96,21 @@ def _beside(sums: RowSums) -> Array:
     return sums.beside
 
 
-def _weights_and_gap(zp: Array, zq: Array, mp: Array, mq: Array) -> tuple[Array, Array, Array]:
-    """e^{zp − mp} and e^{zq − mq} to an ulp or two, the rounding of z − m made good, and δ.
-
-    δ is exact to rounding whatever the offsets of the logits; finite even where p or q is 0; and
-    since differences are exact, right in a row with +inf too.
-    """
-    a, error_a = exact_difference(zp, mp)
-    b, error_b = exact_difference(zq, mq)
-    difference, error = exact_difference(a, b)
-    gap = difference + (error + (error_a - error_b))
-    return exp(a) * (1.0 + error_a), exp(b) * (1.0 + error_b), gap
-
-
 def _gap(zp: Array, zq: Array, mp: Array, mq: Array) -> Array:
-    """δ = (zp − mp) − (zq − mq)."""
-    return _weights_and_gap(zp, zq, mp, mq)[2]
+    """δ = (zp − zq) − (mp − mq), to rounding whatever the offsets of the logits.
+
+    Finite even where p or q is 0, and since differences are exact, right in a row with +inf too.
+    """
+    difference, error = exact_difference(zp, zq)
+    of_peaks, error_of_peaks = exact_difference(mp, mq)
+    return (difference - of_peaks) + (error - error_of_peaks)
 
 
 def _classes(pair: _Pair, zp: Array, zq: Array) -> _Class:
-    """p, q and δ of each class."""
-    zp, zq = finite_logits(zp), finite_logits(zq)
-    wp, wq, gap = _weights_and_gap(zp, zq, pair.peak_p, pair.peak_q)
-    return _Class(wp * pair.scale_p, wq * pair.scale_q, gap)
+    """p, q and δ of each class; the weights are those of the first read, which a CPU keeps."""
+    p = exact_weight(zp, pair.peak_p) * pair.scale_p
+    q = exact_weight(zq, pair.peak_q) * pair.scale_q
+    return _Class(p, q, _gap(finite_logits(zp), finite_logits(zq), pair.peak_p, pair.peak_q))
 
 
 def _phi_term(pair: _Pair, zp: Array, zq: Array) -> Array:
@@ -130,6 +127,12 @@ def _pair_excess_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     return excess(p, q, gap - pair.offset)
 
 
+def _log_ratio_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+    """p·r₀."""
+    p, _, gap = _classes(pair, zp, zq)
+    return p * (gap - pair.offset)
+
+
 def _gap_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     """p·(δ − δ*), δ* at the maximum of p: for a confident row the mean of δ is nearly δ* itself."""
     p, _, gap = _classes(pair, zp, zq)
@@ -144,16 +147,16 @@ class _KLResiduals(NamedTuple):
 
 def _softmax_kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _KLResiduals]:
     pair = _pair(axes, zp, zq)
-    terms = (_phi_term, _pair_excess_term, _gap_term)
-    total, excess_sum, mean_gap = class_sums(axes, terms, pair, zp, zq)
-    shift = _log1p_of_rounding(excess_sum)
+    terms = (_phi_term, _log_ratio_term, _gap_term)
+    total, mean, mean_gap = class_sums(axes, terms, pair, zp, zq)
+    shift = _shift(total, mean)
     return _kl_of_sums(total, shift), _KLResiduals(pair, shift, mean_gap)
 
 
 def _softmax_kl_value(axes: Axes, zp: Array, zq: Array) -> Array:
     pair = _pair_alone(axes, zp, zq)
-    total, excess_sum = class_sums(axes, (_phi_term, _pair_excess_term), pair, zp, zq)
-    return _kl_of_sums(total, _log1p_of_rounding(excess_sum))
+    total, mean = class_sums(axes, (_phi_term, _log_ratio_term), pair, zp, zq)
+    return _kl_of_sums(total, _shift(total, mean))
 
 
 def _kl_of_sums(total: Array, shift: Array) -> Array:
@@ -161,8 +164,12 @@ def _kl_of_sums(total: Array, shift: Array) -> Array:
     return jnp.maximum(total - phi(-shift), 0.0)
 
 
-def _log1p_of_rounding(x: Array) -> Array:
-    """log1p(X) for an X that is a rounding; its derivative, with that of λ₀, is 0."""
+def _shift(total: Array, mean: Array) -> Array:
+    """L = log1p(X), a rounding; its derivative, with that of λ₀, is 0.
+
+    Beside Φ ≥ 1 it is nothing, and X = Φ − E_p r₀ has no digits there.
+    """
+    x = jnp.where(total < 1.0, total - mean, 0.0)
     return jax.lax.stop_gradient(log1p(x))
 
 

@@ -15,9 +15,9 @@ from .._math.costs import slope
 from .._math.dtypes import largest, widen
 from .._math.elementary import log1p
 from .row_function import RowFunction
-from .row_state import finite_logits, infinity, is_top
+from .row_state import exact_weight, finite_logits, infinity, is_top
 from .row_sums import Logits, row_sums
-from .softmax_statistics import exact_weight, pull_to_labels, weighed
+from .softmax_statistics import pull_to_labels, weighed
 
 
 @cache

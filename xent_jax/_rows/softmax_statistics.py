@@ -20,11 +20,10 @@ from jax import Array, lax
 
 from .._class_axes import Axes, is_class
 from .._math.dtypes import widen
-from .._math.elementary import exp, expm1, log1p
-from .._math.exact import exact_difference
+from .._math.elementary import expm1, log1p
 from .row_function import RowFunction
-from .row_state import LONE, RowSums, finite_logits, infinity, is_top
-from .row_sums import Logits, row_sums
+from .row_state import LONE, RowSums, exact_weight, finite_logits, infinity, is_top
+from .row_sums import Asked, Logits, row_sums
 
 
 class _Residuals(NamedTuple):
@@ -42,11 +41,15 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
     """
 
     every = (*names, *constant)
+    # The cost of a label below the maximum is far more than a rounding of T, and other numbers are
+    # small beside it; what is no loss of an id is exact by itself.
+    exact = "at_label" not in every or "entropy" in every
+    asked = Asked("entropy" in every, "argmax" in every, exact)
 
     def formula(axes: Axes, z: Array, labels: Array, weights: Array, share: Array) -> Any:
         targets = _targets(every, labels, weights, share)
         row = Logits(z, tuple(targets.values()), id=labels if "at_label" in every else None)
-        (sums,) = row_sums(axes, row, spread="entropy" in every, index="argmax" in every)
+        (sums,) = row_sums(axes, row, asked=asked)
         log_total = log1p(sums.rest)
         values = {"argmax": sums.index, "logsumexp": _unclipped(sums.maximum + log_total)}
         if sums.spread is not None:
@@ -85,7 +88,8 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
             found[name] = (pull_to_labels(sums, i, u, p, y), *of_share)
         return tuple(found[name] for name in names if name != "argmax")
 
-    return RowFunction(formula, partials)
+    alone = every == ("at_label",) or every == ("at_label", "logsumexp")
+    return RowFunction(formula, partials, is_one_loop=alone)
 
 
 def _targets(
@@ -101,12 +105,6 @@ def weighed(labels: Array, weights: Array) -> Array:
     labels, weights = widen(labels), widen(weights)
     unused = (labels == 0.0) & ~jnp.isfinite(weights)
     return jnp.where(labels < 0.0, jnp.nan, jnp.where(unused, 0.0, weights) * labels)
-
-
-def exact_weight(z: Array, m: Array) -> Array:
-    """e^{−u} with the rounding of u = m − z made good: to an ulp or two even where u is large."""
-    below, error = exact_difference(finite_logits(z), m)
-    return exp(below) * (1.0 + error)
 
 
 def pull_to_labels(sums: RowSums, i: int, u: Array, p: Array, y: Array) -> Array:
