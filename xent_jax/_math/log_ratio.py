@@ -8,31 +8,33 @@ import jax.numpy as jnp
 from jax import Array
 
 from .dtypes import smallest
-from .elementary import expm1, log1p
+from .elementary import expm1, log, log1p
 from .scalars import sigmoid
 from .series import phi, taylor
 
 
 @jax.custom_jvp
 def log_ratio(p: Array, q: Array) -> Array:
-    """log(p/q) = sign(p − q)·log1p(|p − q|/min(p, q)) for p, q > 0.
+    """log(p/q) = sign(p − q)·log1p(|p − q|/min(p, q)) for p > 0 and q ≥ 0, +∞ for q = 0.
 
     The argument is never negative: relatively exact for p near q and far from it alike.
     """
-    distance, lower = jnp.abs(p - q), jnp.minimum(p, q)
-    ratio = distance / lower
+    distance, inverse = jnp.abs(p - q), 1.0 / jnp.minimum(p, q)
+    ratio = distance * inverse
     # A ratio beyond the largest number is scaled by the smallest first.
     beyond = ratio == jnp.inf
-    scaled = jnp.where(beyond, distance * smallest(p) / lower - 1.0, ratio)
-    shift = jnp.where(beyond, -math.log(smallest(p)), 0.0)
-    return jnp.sign(p - q) * (log1p(scaled) + shift)
+    scaled = jnp.where(beyond, distance * (inverse * smallest(p)) - 1.0, ratio)
+    size = log1p(scaled) + jnp.where(beyond, -math.log(smallest(p)), 0.0)
+    return jnp.where(p < q, -size, size)
 
 
 @log_ratio.defjvp
 def _log_ratio_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    # For p = q, where sign and |·| have no derivative.
+    # For p = q, where sign and |·| have no derivative, and for q = 0, a constant.
     (p, q), (moving_p, moving_q) = primals, tangents
-    return log_ratio(p, q), moving_p / p - moving_q / q
+    barred = q == 0.0
+    moving = moving_p / p - moving_q / jnp.where(barred, 1.0, q)
+    return log_ratio(p, q), jnp.where(barred, 0.0, moving)
 
 
 def relative_entropy_term(p: Array, q: Array, r: Array) -> Array:
@@ -54,26 +56,36 @@ def excess(p: Array, q: Array, r: Array) -> Array:
 
 
 def js_term(p: Array, q: Array, r: Array) -> Array:
-    """½ p log(p/m) + ½ q log(q/m) with m = (p + q)/2: one outcome's share of Jensen–Shannon.
-
-    It is m·(h·tanh h − log cosh h) with h = |r|/2, which is m·(log 2 − log1p(t) − 2h·t/(1 + t))
-    with t = e^{−2h}. The first form is exact for small r, the second for large r; both are
-    functions of e^h − 1, and a TPU compiles one exponential and one logarithm sooner than two.
-    """
+    """½ p log(p/m) + ½ q log(q/m) with m = (p + q)/2: one outcome's share of Jensen–Shannon."""
     distance = jnp.minimum(jnp.abs(r), 80.0)  # e^{−80} is nothing beside log 2
-    half = distance / 2
-    growth = expm1(half)
-    power = 1.0 + growth
-    near = half * (growth * (1.0 + power)) / (power * power + 1.0)
-    near = near - log1p(growth * growth / (2.0 * power))
-    t = 1.0 / (power * power)
-    order = 13 if t.dtype == jnp.float64 else 6
-    log1p_of_t = t * taylor(-jnp.minimum(t, _FAR), lambda k: 1.0 / k, 1, order)
-    far = math.log(2.0) - (log1p_of_t + distance * (t / (1.0 + t)))
-    return (p + q) / 2 * jnp.where(t > _FAR, near, far)
+    growth = expm1(distance)
+    w = 1.0 / (2.0 + growth)
+    return (p + q) / 2 * _js_share(growth * w, w, distance * w)
 
 
-_FAR = math.exp(-3.0)
+def js_term_of_probabilities(p: Array, q: Array) -> Array:
+    """The same from p and q alone, whose difference is exact to rounding."""
+    total = p + q
+    inverse = 1.0 / jnp.where(total == 0.0, 1.0, total)
+    w = jnp.minimum(p, q) * inverse
+    cost = log1p(-w) - log(jnp.maximum(w, smallest(w)))
+    return total / 2 * _js_share(jnp.abs(p - q) * inverse, w, w * cost)
+
+
+def _js_share(t: Array, w: Array, cost: Array) -> Array:
+    """f(t) = t·atanh t + ½ log1p(−t²), with m·f(t) the term for t = |p − q|/(p + q) = tanh(|r|/2).
+
+    Near p = q it is Σ_k t^{2k}/(2k(2k − 1)). Beyond t = ½ it is log 2 + log1p(−w) − |r|·w with the
+    share w = (1 − t)/2 of the smaller, given with its cost |r|·w. It grows with t, and f(min(t, ½))
+    + max(f(t) − f(½), 0) is both.
+    """
+    square = jnp.minimum(t * t, 0.25)
+    order = 24 if t.dtype == jnp.float64 else 10
+    near = square * taylor(square, lambda k: 1.0 / (2 * k * (2 * k - 1)), 1, order)
+    return near + jnp.maximum((log1p(-w) - cost) - (_HALF - math.log(2.0)), 0.0)
+
+
+_HALF = (3 * math.log(3.0) - 4 * math.log(2.0)) / 4  # f(½)
 
 
 @jax.custom_jvp

@@ -15,9 +15,9 @@ from .._class_axes import Axes, class_max, class_sum, local
 from .._math.dtypes import smallest
 from .._math.elementary import log, log1p
 from .._math.exact import exact_difference, exact_product, exact_sum
-from .._math.log_ratio import relative_entropy_term
+from .._math.log_ratio import log_ratio, relative_entropy_term
 from .._math.scalars import log_of
-from .probability import defined, lift, lifted_log_ratio
+from .probability import defined, lift
 from .row_function import RowFunction
 
 Pair = tuple[Array, Array]
@@ -33,7 +33,7 @@ def _conditional_costs(axes: Axes, p: Array) -> Pair:
     # The entries left out move all the same: their derivative counts.
     rest = class_sum(jnp.where(p < m, p, p - m) / m, over_y)
     ties = class_sum(jnp.where(p < m, 0.0, jnp.ones_like(p)), over_y)
-    return -lifted_log_ratio(p, m, m), log1p(rest + jnp.maximum(ties - 1.0, 0.0))
+    return -log_ratio(lift(p), m), log1p(rest + jnp.maximum(ties - 1.0, 0.0))
 
 
 def _conditional_entropy(axes: Axes, p: Array) -> tuple[Array, Any]:

@@ -16,9 +16,9 @@ from .._class_axes import Axes, class_max, class_sum
 from .._math.deformed import deformed, undeformed
 from .._math.dtypes import largest, smallest
 from .._math.elementary import exp, expm1, log
-from .._math.log_ratio import relative_entropy_term
+from .._math.log_ratio import log_ratio, relative_entropy_term
 from .._math.series import phi_over_square
-from .probability import defined, lift, lifted_log_ratio
+from .probability import defined, lift
 from .row_function import RowFunction
 
 Residuals = tuple[Array, ...]
@@ -31,14 +31,14 @@ def _finite_order(order: Array) -> tuple[Array, Array]:
 
 
 @jax.custom_jvp
-def _power(log_ratio: Array, ratio: Array, order: Array, close: Array) -> Array:
+def _power(r: Array, ratio: Array, order: Array, close: Array) -> Array:
     """ratio^{α − 1}: from the logarithm where `close`, which then has digits that the ratio lacks.
 
     Elsewhere the exponential of a rounded product would be off by that product times an ulp. Below
     α = ½, where α − 1 is rounded, it is ratio^α/ratio.
     """
     low = order < 0.5
-    near = exp((order - 1.0) * jnp.where(close, log_ratio, 0.0))
+    near = exp((order - 1.0) * jnp.where(close, r, 0.0))
     far = jnp.power(ratio, jnp.where(low, order, order - 1.0))
     return jnp.where(close, near, jnp.where(low, far / ratio, far))
 
@@ -46,10 +46,10 @@ def _power(log_ratio: Array, ratio: Array, order: Array, close: Array) -> Array:
 @_power.defjvp
 def _power_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the smallest ratios, whose square is 0.
-    log_ratio, _, order, _ = primals
+    r, _, order, _ = primals
     power = _power(*primals)
     limit = largest(power) / 256.0
-    by_order = jnp.clip(power, 0.0, limit) * log_ratio
+    by_order = jnp.clip(power, 0.0, limit) * r
     return power, (order - 1.0) * power * tangents[0] + by_order * tangents[2]
 
 
@@ -58,9 +58,9 @@ def _unless(close: Array, t: Array) -> Array:
     return jnp.where(close, 1.0, t)
 
 
-def _deformed_log(log_ratio: Array, power: Array, t: Array, close: Array) -> Array:
+def _deformed_log(r: Array, power: Array, t: Array, close: Array) -> Array:
     """(e^{tr} − 1)/t: from r where `close`, which must hold at t = 0, else from e^{tr}."""
-    near = -deformed(jnp.where(close, -log_ratio, 0.0), t)
+    near = -deformed(jnp.where(close, -r, 0.0), t)
     return jnp.where(close, near, (power - 1.0) / _unless(close, t))
 
 
@@ -104,8 +104,8 @@ def _depths(axes: Axes, p: Array, order: Array) -> tuple[Array, Array, Array]:
     """
     m = lift(class_max(p, axes))
     ratio = jnp.maximum(lift(p) / m, smallest(m))
-    log_ratio = lifted_log_ratio(p, m, m)
-    return m, -log_ratio, _power(log_ratio, ratio, order, log_ratio >= -1.0)
+    r = log_ratio(lift(p), m)
+    return m, -r, _power(r, ratio, order, r >= -1.0)
 
 
 def _renyi_entropy(axes: Axes, p: Array, order: Array) -> tuple[Array, Residuals]:
@@ -143,7 +143,7 @@ def _renyi_entropy_partials(
     return by_p, -_spread_term(p, weight, g - u, t)
 
 
-def _excess_term(p: Array, q: Array, log_ratio: Array, order: Array) -> Array:
+def _excess_term(p: Array, q: Array, r: Array, order: Array) -> Array:
     """(p^α q^{1−α} − αp + (α − 1)q)/(α − 1) ≥ 0 for p, q > 0: one outcome's share of Σ p·φ(r) at
     α = 1, else of (Σ p^α q^{1−α} − 1)/(α − 1).
 
@@ -151,7 +151,7 @@ def _excess_term(p: Array, q: Array, log_ratio: Array, order: Array) -> Array:
     """
     low = order < 0.5
     a, b = jnp.where(low, q, p), jnp.where(low, p, q)
-    r, t = jnp.where(low, -log_ratio, log_ratio), jnp.where(low, -order, order - 1.0)
+    r, t = jnp.where(low, -r, r), jnp.where(low, -order, order - 1.0)
     close = (jnp.abs(r) <= 1.0) & (jnp.abs(t * r) <= 1.0)
     inside = jnp.where(close, r, 0.0)
     near = a * jnp.square(inside) * (t * phi_over_square(-t * inside) + phi_over_square(inside))
@@ -170,7 +170,7 @@ def _ratios(axes: Axes, p: Array, q: Array, order: Array) -> Residuals:
     edge = (p == 0.0) | (q == 0.0)
     at_edge = lax.stop_gradient(jnp.maximum(lift(p) / lift(q), smallest(p)))
     ratio = jnp.where(edge, at_edge, jnp.where(edge, 1.0, p) / jnp.where(edge, 1.0, q))
-    r = lifted_log_ratio(p, q, lift(q))
+    r = log_ratio(lift(p), lift(q))
     greatest = class_max(jnp.where(edge, -jnp.inf, r), axes)
     scale = class_max(jnp.where(edge, 0.0, ratio), axes)
     shifted = (order > 1.0) & (scale > 0.0)

@@ -14,7 +14,12 @@ from jax import Array, lax
 from .._class_axes import Axes, class_sum
 from .._math.dtypes import smallest, widen
 from .._math.elementary import log
-from .._math.log_ratio import js_term, log_mixture_ratios, log_ratio, relative_entropy_term
+from .._math.log_ratio import (
+    js_term_of_probabilities,
+    log_mixture_ratios,
+    log_ratio,
+    relative_entropy_term,
+)
 from .row_function import RowFunction
 
 
@@ -26,13 +31,6 @@ def lift(p: Array) -> Array:
 def _lift_common(p: Array, q: Array) -> Array:
     """q, and the smallest normal number where p = q = 0."""
     return jnp.where((p == 0.0) & (q == 0.0), smallest(q), q)
-
-
-def lifted_log_ratio(p: Array, q: Array, lifted_q: Array) -> Array:
-    """log(p/q), of the lifted p and q where one of them is 0; +∞ where the lifted q is 0."""
-    barred = lifted_q == 0.0
-    ratio = log_ratio(lift(p), jnp.where(barred, 1.0, lifted_q))
-    return jnp.where(barred, jnp.inf, ratio)
 
 
 def defined(x: Array, *data: Array) -> Array:
@@ -66,7 +64,7 @@ def _cross_entropy_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Arr
 
 def _kl(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
     p, q = widen(p), widen(q)
-    term = relative_entropy_term(p, q, lifted_log_ratio(p, q, _lift_common(p, q)))
+    term = relative_entropy_term(p, q, log_ratio(lift(p), _lift_common(p, q)))
     return class_sum(defined(term, p, q), axes), ()
 
 
@@ -76,20 +74,19 @@ def _kl_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
     edge = (p == 0.0) | (q == 0.0)
     at_edge = lax.stop_gradient((q - p) / _lift_common(p, q))
     by_q = jnp.where(edge, at_edge, (q - p) / jnp.where(edge, 1.0, q))
-    by_p = lifted_log_ratio(p, q, _lift_common(p, q))
+    by_p = log_ratio(lift(p), _lift_common(p, q))
     return defined(by_p, p, q), defined(by_q, p, q)
 
 
 def _js(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
     p, q = widen(p), widen(q)
-    term = js_term(p, q, lifted_log_ratio(p, q, _lift_common(p, q)))
-    return class_sum(defined(term, p, q), axes), ()
+    return class_sum(defined(js_term_of_probabilities(p, q), p, q), axes), ()
 
 
 def _js_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
     # For the edges p = 0 and q = 0, and the cancellation for p near q.
     p, q = widen(p), widen(q)
-    by_p, by_q = log_mixture_ratios(lifted_log_ratio(p, q, lift(q)))
+    by_p, by_q = log_mixture_ratios(log_ratio(lift(p), lift(q)))
     return defined(by_p / 2, p, q), defined(by_q / 2, p, q)
 
 
