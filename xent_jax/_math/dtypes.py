@@ -1,9 +1,10 @@
 """The dtype of computation, and the numbers that stand in for 0 and ∞ in it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 
 def compute_dtype(x: Any) -> Any:
@@ -15,6 +16,16 @@ def widen(x: Array) -> Array:
     """x in the dtype of computation; integers and booleans are left alone."""
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     return x.astype(compute_dtype(x)) if floating else x
+
+
+def of_bits(move: Callable[[Array], Array], x: Array) -> Array:
+    """move(x), for a function that only picks entries.
+
+    XLA:CPU would move a wide copy of all of a 16-bit float, but not of its bits.
+    """
+    if x.dtype not in (jnp.bfloat16, jnp.float16):
+        return move(x)
+    return lax.bitcast_convert_type(move(lax.bitcast_convert_type(x, jnp.uint16)), x.dtype)
 
 
 def largest(x: Any) -> float:

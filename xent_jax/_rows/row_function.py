@@ -93,16 +93,18 @@ def apply_mask(row_mask: Array | None, x: Array) -> Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _value(row: RowFunction, axes: Axes, row_mask: Array | None, *data: Array) -> Any:
-    return _scheduled(row, row.masked_value, axes, row_mask, *data)
+    return _scheduled(row, row.masked_value, ("float16",))(axes, row_mask, *data)
 
 
-def _scheduled(
-    row: RowFunction, f: Callable[..., Any], axes: Axes, row_mask: Array | None, *data: Array
-) -> Any:
-    # XLA:CPU fuses nothing of float16.
-    if row.is_one_loop and all(x.dtype != jnp.float16 for x in data):
-        return f(axes, row_mask, *data)
-    return in_blocks(f, axes, row_mask, *data)
+def _scheduled(row: RowFunction, f: Callable[..., Any], widened: tuple[str, ...]) -> Any:
+    """f in blocks, or whole; not whole for dtypes of which XLA:CPU would write a wide copy."""
+
+    def run(axes: Axes, row_mask: Array | None, *data: Array) -> Any:
+        if row.is_one_loop and not any(x.dtype.name in widened for x in data):
+            return f(axes, row_mask, *data)
+        return in_blocks(f, axes, row_mask, *data)
+
+    return run
 
 
 @partial(_value.defjvp, symbolic_zeros=True)
@@ -117,7 +119,8 @@ def _value_jvp(row: RowFunction, axes: Axes, primals: Any, tangents: Any) -> Any
 def value_and_residuals(
     row: RowFunction, axes: Axes, row_mask: Array | None, *data: Array
 ) -> tuple[Any, Any]:
-    return _scheduled(row, row.masked, axes, row_mask, *data)
+    # The partials widen bfloat16 too, and one wide copy would serve both.
+    return _scheduled(row, row.masked, ("float16", "bfloat16"))(axes, row_mask, *data)
 
 
 @partial(value_and_residuals.defjvp, symbolic_zeros=True)

@@ -24,7 +24,7 @@ from .._class_axes import (
     take_class,
     vary_like,
 )
-from .._math.dtypes import widen
+from .._math.dtypes import of_bits, widen
 from .._math.elementary import exp, expm1
 from .row_state import (
     LONE,
@@ -199,7 +199,8 @@ def _passes_over(axes: Axes, asked: Asked, row: Logits) -> RowSums:
         sums = sums._replace(beside=class_max(beside, axes))
     if row.id is not None:
         here = row.id >= 0
-        entry = widen(_taken(row.z, jnp.where(here, row.id, 0), axes))
+        known = jnp.where(here, row.id, 0)
+        entry = widen(of_bits(lambda z: take_class(z, known, axes), row.z))
         sums = sums._replace(at_id=jnp.where(here, entry, 0.0))
         if beside_id:
             others = _half_weight_of_others(axes, m, row.z, row.id)
@@ -211,17 +212,6 @@ def _passes_over(axes: Axes, asked: Asked, row: Logits) -> RowSums:
 
 # Below it float32 tells the classes apart.
 _COUNTABLE = 2**24
-
-
-def _taken(z: Array, ids: Array, axes: Axes) -> Array:
-    """The entry at the id of each row, from logits as they are given: no wide copy is gathered.
-
-    XLA:CPU gathers bfloat16 from one, but not their bits.
-    """
-    if z.dtype != jnp.bfloat16:
-        return take_class(z, ids, axes)
-    entry = take_class(lax.bitcast_convert_type(z, jnp.uint16), ids, axes)
-    return lax.bitcast_convert_type(entry, z.dtype)
 
 
 def _half_weight_of_others(axes: Axes, m: Array, z: Array, ids: Array) -> Array:
