@@ -352,18 +352,19 @@ def test_functions_of_one_text_are_told_apart(make):
 
 
 def test_second_derivatives_beside_the_statistics():
-    labels, (x, w, *_) = data("float32")
+    with jax.enable_x64(True):
+        labels, (x, w, *_) = data()
 
-    def f(x, statistics):
-        options = {"reduction": "sum", "chunk_size": CHUNK, "return_statistics": statistics}
-        out = xent_jax.linear_softmax_cross_entropy(x, w, labels, **options)
-        return out[0] if statistics else out
+        def f(x, statistics):
+            options = {"reduction": "sum", "chunk_size": CHUNK, "return_statistics": statistics}
+            out = xent_jax.linear_softmax_cross_entropy(x, w, labels, **options)
+            return out[0] if statistics else out
 
-    ours, plain = (
-        quick(lambda x, s=s: jax.jvp(jax.grad(lambda x: f(x, s)), (x,), (x,))[1])(x)
-        for s in (True, False)
-    )
-    np.testing.assert_allclose(ours, plain, 0, 1e-6 * np.abs(plain).max())
+        ours, plain = (
+            quick(lambda x, s=s: jax.jvp(jax.grad(lambda x: f(x, s)), (x,), (x,))[1])(x)
+            for s in (True, False)
+        )
+        np.testing.assert_allclose(ours, plain, 0, 1e-13 * np.abs(plain).max())
 
 
 @pytest.mark.slow

@@ -20,8 +20,9 @@ from jax import Array, lax
 from .._class_axes import Axes, across, is_sharded, local
 from .._math.sizes import is_one
 
-# Entries of all inputs in a block: with what a formula writes, a few MiB, as caches hold.
-_BLOCK = 1 << 20
+# Entries of all inputs in a block: with what a formula writes, a few MiB, as caches hold; fewer
+# where that is a part of the whole that counts.
+_LARGEST, _SMALLEST, _BLOCKS = 1 << 20, 1 << 17, 192
 # In a loop XLA:CPU adds up a row by itself one entry after the other, which loses digits.
 _FEWEST = 2
 
@@ -41,7 +42,7 @@ def in_blocks(f: Callable[..., Any], axes: Axes, *data: Array | None) -> Any:
         along, shape = _longest(arrays, axes), _common_shape(arrays)
         if along is None or _is_small(shape) or is_sharded(*arrays):
             return f(axes, *data)
-        rows = max(_FEWEST, _BLOCK * shape[along] // sum(x.size for x in arrays))
+        rows = max(_FEWEST, _rows_of_block(shape[along], sum(x.size for x in arrays)))
         if shape[along] <= rows:
             return f(axes, *data)
         return lax.platform_dependent(
@@ -75,9 +76,14 @@ def _longest_of(sizes: tuple[int, ...]) -> int:
     return next((n for n in sizes if not is_one(n)), 1)
 
 
+def _rows_of_block(rows: int, entries: int) -> int:
+    block = max(_SMALLEST, min(_LARGEST, entries // _BLOCKS))
+    return block * rows // entries
+
+
 def _is_small(shape: tuple[int, ...]) -> bool:
     """Whether the whole is a block or two; a symbolic shape has no blocks."""
-    return not all(isinstance(n, int) for n in shape) or math.prod(shape) < 2 * _BLOCK
+    return not all(isinstance(n, int) for n in shape) or math.prod(shape) < 4 * _SMALLEST
 
 
 def _longest(arrays: list[Array], axes: Axes) -> int | None:

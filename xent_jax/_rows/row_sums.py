@@ -203,27 +203,29 @@ def _passes_over(axes: Axes, asked: Asked, row: Logits) -> RowSums:
         entry = widen(of_bits(lambda z: take_class(z, known, axes), row.z))
         sums = sums._replace(at_id=jnp.where(here, entry, 0.0))
         if beside_id:
-            others = _half_weight_of_others(axes, m, row.z, row.id)
-            label = expm1(finite_logits(entry) - m) / 2
+            others = _twice_weight_of_others(axes, m, row.z, row.id)
             # A select first: XLA:CPU sums slowly where arithmetic follows in the same loop.
-            sums = sums._replace(rest=2.0 * jnp.where(here, others + label, others - 0.5))
+            others = jnp.where(others >= 0.0, others, jnp.nan) / 2
+            label = jnp.where(here, expm1(finite_logits(entry) - m), -1.0)
+            sums = sums._replace(rest=others + label)
     return sums
 
 
-# Below it float32 tells the classes apart.
-_COUNTABLE = 2**24
+# Below it float32 tells twice an index from the next.
+_COUNTABLE = 2**23
 
 
-def _half_weight_of_others(axes: Axes, m: Array, z: Array, ids: Array) -> Array:
-    """½(T without the class of the id): by arithmetic alone, which XLA:CPU fuses with the sum.
+def _twice_weight_of_others(axes: Axes, m: Array, z: Array, ids: Array) -> Array:
+    """2(T without the class of the id): by arithmetic alone, which XLA:CPU fuses with the sum.
 
-    A constant that the gradient uses as well, as 1, would be written out for every entry.
+    Twice, since a constant that the gradient uses as well, as 1, would be written out for every
+    entry.
     """
-    index, ids = class_index(z, axes).astype(m.dtype), ids.astype(m.dtype)
-    half_of_others = jnp.minimum(jnp.abs(index - ids), 0.5)
+    index, ids = 2.0 * class_index(z, axes).astype(m.dtype), 2.0 * ids.astype(m.dtype)
+    twice_others = jnp.minimum(jnp.abs(index - ids), 2.0)
     # Of +inf the minimum is m. Of a NaN it is NaN in this order alone, where XLA:CPU fuses it.
     weight = exp(jnp.minimum(m, widen(z)) - m)
-    return class_sum(weight * half_of_others, axes)
+    return class_sum(weight * twice_others, axes)
 
 
 def _sums_below(axes: Axes, m: Array, row: Logits, asked: Asked) -> RowSums:
