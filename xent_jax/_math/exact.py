@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 
+@jax.jit
 def exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
     """a − b as a rounded number and its rounding error (Knuth 1969, The Art, 4.2.2, theorem B)."""
     d = a - b
@@ -12,6 +13,7 @@ def exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
     return d, (a - (d - minus_b)) - (b + minus_b)
 
 
+@jax.jit
 def exact_product(a: Array, b: Array) -> tuple[Array, Array]:
     """a·b as a rounded number and its rounding error (Dekker 1971, A Floating-Point Technique).
 
@@ -34,21 +36,11 @@ def _halves(x: Array) -> tuple[Array, Array]:
 def exact_sum(high: Array, low: Array, axis: int) -> tuple[Array, Array]:
     """The sum along the axis, which stays, of numbers high + low, as such a number.
 
-    By halves, each rounding error added to the low part: it has twice the digits of its dtype. An
-    axis that an explicit mesh splits cannot be halved: there it is a reduction.
+    Each rounding error is added to the low part: it has twice the digits of its dtype.
     """
-    if jax.typeof(high).sharding.spec[axis] is not None:
-        zero = jnp.zeros((), high.dtype)
-        sums = lax.reduce((high, low), (zero, zero), _exact_add, (axis,))
-        return lax.expand_dims(sums[0], (axis,)), lax.expand_dims(sums[1], (axis,))
-    size = high.shape[axis]
-    padding = [(0, 0)] * high.ndim
-    padding[axis] = (0, (1 << (size - 1).bit_length()) - size)
-    high, low = jnp.pad(high, padding), jnp.pad(low, padding)
-    while high.shape[axis] > 1:
-        (a, b), (a_low, b_low) = jnp.split(high, 2, axis), jnp.split(low, 2, axis)
-        high, low = _exact_add((a, a_low), (b, b_low))
-    return high, low
+    zero = jnp.zeros((), high.dtype)
+    sums = lax.reduce((high, low), (zero, zero), _exact_add, (axis,))
+    return lax.expand_dims(sums[0], (axis,)), lax.expand_dims(sums[1], (axis,))
 
 
 def _exact_add(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -37,6 +37,7 @@ def _log_ratio_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     return log_ratio(p, q), jnp.where(barred, 0.0, moving)
 
 
+@jax.jit
 def relative_entropy_term(p: Array, q: Array, r: Array) -> Array:
     """p·r − p + q ≥ 0, one outcome's share of D(p‖q) with no cancellation.
 
@@ -47,6 +48,7 @@ def relative_entropy_term(p: Array, q: Array, r: Array) -> Array:
     return jnp.where(close, p * phi(jnp.where(close, r, 0.0)), q + p * (r - 1.0))
 
 
+@jax.jit
 def excess(p: Array, q: Array, r: Array) -> Array:
     """q − p = p·(e^{−r} − 1), exact near p = q."""
     close = jnp.abs(r) <= 1.0
@@ -55,6 +57,7 @@ def excess(p: Array, q: Array, r: Array) -> Array:
     return jnp.where(close, p * (phi(inside) - inside), q - p)
 
 
+@jax.jit
 def js_term(p: Array, q: Array, r: Array) -> Array:
     """½ p log(p/m) + ½ q log(q/m) with m = (p + q)/2: one outcome's share of Jensen–Shannon."""
     distance = jnp.minimum(jnp.abs(r), 80.0)  # e^{−80} is nothing beside log 2
@@ -63,6 +66,7 @@ def js_term(p: Array, q: Array, r: Array) -> Array:
     return (p + q) / 2 * _js_share(growth * w, w, distance * w)
 
 
+@jax.jit
 def js_term_of_probabilities(p: Array, q: Array) -> Array:
     """The same from p and q alone, whose difference is exact to rounding."""
     total = p + q

@@ -32,7 +32,7 @@ def _apart_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
 def class_sums(
     axes: Axes, terms: tuple[Callable[..., Array], ...], numbers: Any, *data: Array
 ) -> tuple[Array, ...]:
-    """Σ term(numbers, *data) over the classes, for each term; numbers per row."""
+    """Σ term(numbers, *data) over the classes, for each (jitted) term; numbers per row."""
     sums = _local_sums(local(axes), terms, numbers, *data)
     return tuple(lax.psum(x, across(axes)) for x in sums) if across(axes) else sums
 

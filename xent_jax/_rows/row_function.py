@@ -42,6 +42,13 @@ class RowFunction:
     value: Callable[..., Any] | None = None
     is_one_loop: bool = False
 
+    def __post_init__(self) -> None:
+        # Traced once for all the places where they stand: two passes, two modes, three platforms.
+        for name in ("formula", "partials", "value"):
+            f = getattr(self, name)
+            if f is not None:
+                object.__setattr__(self, name, jax.jit(f, static_argnums=0))
+
     @classmethod
     def of_wide(
         cls, formula: Callable[..., tuple[Any, Any]], partials: Callable[..., Any]

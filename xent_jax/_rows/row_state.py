@@ -73,6 +73,7 @@ def finite_logits(z: Array) -> Array:
     return jnp.clip(z, -infinity(z), infinity(z))
 
 
+@jax.jit
 def exact_weight(z: Array, m: Array) -> Array:
     """e^{−u} with the rounding of u = m − z made good: to an ulp or two even where u is large."""
     below, error = exact_difference(finite_logits(z), m)
@@ -84,6 +85,7 @@ def is_top(u: Array) -> Array:
     return u < -math.log1p(-MARGIN)
 
 
+@jax.jit
 def merge(a: RowSums, b: RowSums) -> RowSums:
     """The state of two parts of a row, from the states of both."""
     first, tie = a.maximum >= b.maximum, a.maximum == b.maximum

@@ -106,6 +106,7 @@ def _gap(zp: Array, zq: Array, mp: Array, mq: Array) -> Array:
     return (difference - of_peaks) + (error - error_of_peaks)
 
 
+@jax.jit
 def _classes(pair: _Pair, zp: Array, zq: Array) -> _Class:
     """p, q and δ of each class; the weights are those of the first read, which a CPU keeps."""
     p = exact_weight(zp, pair.peak_p) * pair.scale_p
@@ -113,6 +114,7 @@ def _classes(pair: _Pair, zp: Array, zq: Array) -> _Class:
     return _Class(p, q, _gap(finite_logits(zp), finite_logits(zq), pair.peak_p, pair.peak_q))
 
 
+@jax.jit
 def _phi_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     """p·φ(r₀), +∞ where q = 0 < p, however small p is."""
     p, q, gap = _classes(pair, zp, zq)
@@ -121,18 +123,21 @@ def _phi_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     return relative_entropy_term(p, q, gap - pair.offset) + infinite
 
 
+@jax.jit
 def _pair_excess_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     """q₀ − p."""
     p, q, gap = _classes(pair, zp, zq)
     return excess(p, q, gap - pair.offset)
 
 
+@jax.jit
 def _log_ratio_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     """p·r₀."""
     p, _, gap = _classes(pair, zp, zq)
     return p * (gap - pair.offset)
 
 
+@jax.jit
 def _gap_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     """p·(δ − δ*), δ* at the maximum of p: for a confident row the mean of δ is nearly δ* itself."""
     p, _, gap = _classes(pair, zp, zq)
@@ -187,17 +192,20 @@ def _softmax_kl_partials(
 softmax_kl_row = RowFunction(_softmax_kl, _softmax_kl_partials, _softmax_kl_value)
 
 
+@jax.jit
 def _js_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     p, q, gap = _classes(pair, zp, zq)
     return js_term(p, q, gap - pair.offset)
 
 
+@jax.jit
 def _mixture_term_p(pair: _Pair, zp: Array, zq: Array) -> Array:
     """p·(ρ − ρ*) with ρ = log(p/m), ρ* at the maximum of p."""
     p, _, gap = _classes(pair, zp, zq)
     return p * _mixture_ratio_change(gap, pair.top_p, pair.offset)
 
 
+@jax.jit
 def _mixture_term_q(pair: _Pair, zp: Array, zq: Array) -> Array:
     """q·(ρ − ρ*) with ρ = log(q/m), ρ* at the maximum of q."""
     _, q, gap = _classes(pair, zp, zq)
