@@ -61,7 +61,9 @@ class RowFunction:
 
     def masked(self, axes: Axes, row_mask: Array | None, *data: Array) -> tuple[Any, Any]:
         """The formula, its values masked."""
-        values, residuals = self.formula(axes, *data)
+        # In this context JAX traces the rules of differentiation as well: one trace serves both.
+        with jax.sharding.use_abstract_mesh(jax.sharding.get_abstract_mesh()):
+            values, residuals = self.formula(axes, *data)
         return jax.tree.map(partial(apply_mask, row_mask), values), residuals
 
     def masked_value(self, axes: Axes, row_mask: Array | None, *data: Array) -> Any:
