@@ -97,13 +97,14 @@ def _beside(sums: RowSums) -> Array:
 
 
 def _gap(zp: Array, zq: Array, mp: Array, mq: Array) -> Array:
-    """δ = (zp − zq) − (mp − mq), to rounding whatever the offsets of the logits.
+    """δ = (zp − (mp − mq)) − zq, to rounding whatever the offsets of the logits.
 
     Finite even where p or q is 0, and since differences are exact, right in a row with +inf too.
+    A row's numbers come first: of zp − zq alone XLA:GPU would make an array that kernels share.
     """
-    difference, error = exact_difference(zp, zq)
     of_peaks, error_of_peaks = exact_difference(mp, mq)
-    return (difference - of_peaks) + (error - error_of_peaks)
+    shifted, error = exact_difference(zp, of_peaks)
+    return (shifted - zq) + (error - error_of_peaks)
 
 
 @jax.jit
