@@ -113,7 +113,8 @@ An eager call on three numbers; peers run operation by operation unless jitted:
 
 {_block("dense-dispatch")}
 
-Seconds to trace and compile a gradient, and where XLA complains of constant folding:
+Seconds to trace and compile a gradient with nothing traced before, the operations of its trace
+(÷ those of the peer with the fewest), and where XLA complains of constant folding:
 
 {_block("dense-compile")}
 
