@@ -10,6 +10,11 @@ from .dtypes import largest, smallest
 from .elementary import exp, log, log1p
 
 
+def not_below_0(x: Array) -> Array:
+    """x, and 0 where a rounding is all that it is below; a maximum may drop a NaN on XLA:CPU."""
+    return jnp.where(x < 0.0, 0.0, x)
+
+
 def log_of(ratio: Array, less_one: Array) -> Array:
     """log(ratio), given ratio − 1 as well. A ratio below the smallest normal number counts as that.
 

@@ -17,6 +17,7 @@ from .._math.deformed import deformed, undeformed
 from .._math.dtypes import largest, smallest
 from .._math.elementary import exp, expm1, log
 from .._math.log_ratio import log_ratio, relative_entropy_term
+from .._math.scalars import not_below_0
 from .._math.series import phi_over_square
 from .probability import defined, lift
 from .row_function import RowFunction
@@ -235,9 +236,7 @@ def _renyi_divergence(axes: Axes, p: Array, q: Array, order: Array) -> tuple[Arr
     bend = t * jnp.square(rate) * phi_over_square(-t * jnp.where(near, rate, 0.0))
     value = jnp.where(near, excess - mass * bend, mass * (reference + far) - loss)
     # For p in proportion to q and an order above 1e6 rounding could go below 0.
-    value = jnp.maximum(value, 0.0) + class_sum(
-        jnp.where(infinite, jnp.inf, jnp.zeros_like(p)), axes
-    )
+    value = not_below_0(value) + class_sum(jnp.where(infinite, jnp.inf, jnp.zeros_like(p)), axes)
     return value, (reference, beyond, jnp.where(share == 0.0, 1.0, share))
 
 

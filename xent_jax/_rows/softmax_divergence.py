@@ -26,7 +26,7 @@ from .._math.dtypes import largest
 from .._math.elementary import expm1, log1p
 from .._math.exact import exact_difference
 from .._math.log_ratio import excess, js_term, relative_entropy_term
-from .._math.scalars import log1p_of, sigmoid, softplus
+from .._math.scalars import log1p_of, not_below_0, sigmoid, softplus
 from .._math.series import phi
 from .class_sums import class_sums
 from .row_function import RowFunction
@@ -167,7 +167,7 @@ def _softmax_kl_value(axes: Axes, zp: Array, zq: Array) -> Array:
 
 def _kl_of_sums(total: Array, shift: Array) -> Array:
     # Below the square of what λ₀ was rounded by, Φ and φ(−L) agree but for their own rounding.
-    return jnp.maximum(total - phi(-shift), 0.0)
+    return not_below_0(total - phi(-shift))
 
 
 def _shift(total: Array, mean: Array) -> Array:
@@ -232,7 +232,7 @@ def _softmax_js_value(axes: Axes, zp: Array, zq: Array) -> Array:
 
 
 def _js_of_sums(total: Array, excess_sum: Array) -> Array:
-    return jnp.maximum(total - jnp.square(excess_sum) / 8, 0.0)
+    return not_below_0(total - jnp.square(excess_sum) / 8)
 
 
 def _softmax_js_partials(
