@@ -120,6 +120,24 @@ def test_divergence_is_never_negative(function):
     np.testing.assert_array_equal(function(p, p), np.zeros(first.shape[: function(p, p).ndim]))
 
 
+@pytest.mark.parametrize(
+    "function", [xent_jax.softmax_kl_divergence, xent_jax.softmax_js_divergence]
+)
+def test_gradients_of_confident_rows_that_nearly_agree(function):
+    """To the rounding of the logits, 2⁻²⁴ of the margin of each, and what a sum adds to it."""
+    rng = np.random.default_rng(301)
+    zp = rng.normal(size=(400, 777)).astype(np.float32)
+    zp[:, 0] += 20
+    zq = zp + 0.01 * rng.normal(size=zp.shape).astype(np.float32)
+    slopes = jax.jit(jax.grad(lambda p, q: jnp.sum(function(p, q)), (0, 1)))
+    got = slopes(zp, zq)
+    with jax.enable_x64(True):
+        want = slopes(zp.astype(np.float64), zq.astype(np.float64))
+    for g, w in zip(map(np.asarray, got), map(np.asarray, want), strict=True):
+        largest = np.max(np.abs(w), -1)
+        assert np.max(np.max(np.abs(g - w), -1) / largest) < 20 * 2**-23
+
+
 def test_a_matrix_of_one_row_is_as_exact_as_a_vector():
     """XLA:CPU adds up a long row by itself one entry after the other."""
     z = np.random.default_rng(0).normal(size=131072).astype(np.float32)

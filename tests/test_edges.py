@@ -68,6 +68,18 @@ def test_q_logit_minus_infinite_where_p_has_mass():
     assert value == INF
 
 
+def test_both_logits_minus_infinite_beside_plus_infinity():
+    """A class that neither has costs nothing, however far the rows are apart."""
+    (function,) = select(name="softmax_kl_divergence")
+    for first, second, want in (
+        ([-INF, -INF, 0, 0], [-INF, -INF, INF, INF], 0),
+        ([-INF, -INF, 0, -INF], [-INF, 0, INF, -INF], 0),
+        ([-INF, 0, 0, -INF], [-INF, 0, INF, -INF], INF),
+    ):
+        value, _ = run(function, first, second)
+        assert value == want
+
+
 @each(select(row="softmax", option="label_smoothing"))
 def test_label_of_probability_0(function):
     value, _ = run(function, [1, -INF, 2, 0], label=1)

@@ -8,8 +8,8 @@ larger than that. The second read takes r₀ = δ − λ₀, q₀ = p·e^{−r�
     Φ = Σ p·φ(r₀),                      φ(x) = e^{−x} − 1 + x ≥ 0,
     X = Σ (q₀ − p) = e^{−ε} − 1,        so that −ε = log1p(X) =: L and r = r₀ + L,
 
-each with its digits; for D, where Φ is small, X = Φ − Σ p r₀. Then D = Σ p r = Φ − X + L = Φ −
-φ(−L) exactly, in which ε counts squared.
+each with its digits. Then D = Σ p r = Φ − X + L = Φ − φ(−L) exactly, in which ε counts squared: the
+value alone has its X as Φ − Σ p r₀. Gradients count r itself.
 Jensen–Shannon has a slope of its own size by log q₀, and curvature ¼ near p = q. With Σ m r₀ = −X
 up to Σ m r₀³/12 it is J(p, q) = J(p, q₀) − X²/8: what is left out is of the relative size of ε.
 """
@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from .._class_axes import Axes, class_sum
-from .._math.dtypes import largest
 from .._math.elementary import expm1, log1p
 from .._math.exact import exact_difference
 from .._math.log_ratio import excess, js_term, relative_entropy_term
@@ -32,9 +31,6 @@ from .class_sums import class_sums
 from .row_function import RowFunction
 from .row_state import RowSums, exact_weight, finite_logits, infinity
 from .row_sums import Asked, Logits, row_sums
-
-# The rounding of λ₀ counts squared: T is enough.
-_ASKED = Asked(exact=False)
 
 
 class _Pair(NamedTuple):
@@ -58,16 +54,15 @@ class _Class(NamedTuple):
 
 
 def _pair_alone(axes: Axes, zp: Array, zq: Array) -> _Pair:
-    """What the value needs."""
-    of_p, of_q = row_sums(axes, Logits(zp), Logits(zq), asked=_ASKED)
+    """What the value needs: the rounding of λ₀ counts squared, T is enough."""
+    of_p, of_q = row_sums(axes, Logits(zp), Logits(zq), asked=Asked(exact=False))
     offset = log1p(of_p.rest) - log1p(of_q.rest)
     return _Pair(of_p.maximum, of_q.maximum, 1.0 / of_p.total, 1.0 / of_q.total, offset, None, None)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _pair(axes: Axes, zp: Array, zq: Array) -> _Pair:
-    both = Logits(zp, beside=zq), Logits(zq, beside=zp)
-    of_p, of_q = row_sums(axes, *both, asked=_ASKED)
+    of_p, of_q = row_sums(axes, Logits(zp, beside=zq), Logits(zq, beside=zp))
     offset = log1p(of_p.rest) - log1p(of_q.rest)
     mp, mq = of_p.maximum, of_q.maximum
     top_p, top_q = _gap(mp, _beside(of_p), mp, mq), _gap(_beside(of_q), mq, mp, mq)
@@ -119,9 +114,8 @@ def _classes(pair: _Pair, zp: Array, zq: Array) -> _Class:
 def _phi_term(pair: _Pair, zp: Array, zq: Array) -> Array:
     """p·φ(r₀), +∞ where q = 0 < p, however small p is."""
     p, q, gap = _classes(pair, zp, zq)
-    # By arithmetic, which XLA:CPU keeps fused with the sum as it does not a select.
-    infinite = jnp.maximum(gap - infinity(gap) / 2, 0.0) * largest(gap)
-    return relative_entropy_term(p, q, gap - pair.offset) + infinite
+    barred = (gap > infinity(gap) / 2) & (finite_logits(zp) > -infinity(gap))
+    return jnp.where(barred, jnp.inf, relative_entropy_term(p, q, gap - pair.offset))
 
 
 @jax.jit
@@ -153,9 +147,9 @@ class _KLResiduals(NamedTuple):
 
 def _softmax_kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _KLResiduals]:
     pair = _pair(axes, zp, zq)
-    terms = (_phi_term, _log_ratio_term, _gap_term)
-    total, mean, mean_gap = class_sums(axes, terms, pair, zp, zq)
-    shift = _shift(total, mean)
+    terms = (_phi_term, _pair_excess_term, _gap_term)
+    total, excess_sum, mean_gap = class_sums(axes, terms, pair, zp, zq)
+    shift = jax.lax.stop_gradient(log1p(excess_sum))
     return _kl_of_sums(total, shift), _KLResiduals(pair, shift, mean_gap)
 
 
