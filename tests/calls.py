@@ -155,6 +155,10 @@ def _calls():
     for name in ("cross_entropy", "kl_divergence", "js_divergence", "perplexity"):
         yield call(name, "p", "q")
     yield call("kl_divergence", "p", "q", named={"where": "kept"}, base=2)
+    yield call("binary_entropy", "p")
+    for name in ("cross_entropy", "kl_divergence", "js_divergence"):
+        yield call(f"binary_{name}", "p", "q")
+    yield call("binary_kl_divergence", "p", "q", named={"where": "kept"}, base=2)
     yield call("renyi_entropy", "p", "order")
     yield call("renyi_divergence", "p", "q", "order")
     yield call("tsallis_entropy", "p", "order")

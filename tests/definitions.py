@@ -41,6 +41,22 @@ def js_divergence(p, q):
     return (kl_divergence(p, m) + kl_divergence(q, m)) / 2
 
 
+def _both(f):
+    """Of the two outcomes of each probability."""
+
+    def binary(*arguments, where=True, base=np.e):
+        two = (np.stack([p, 1 - p], -1) for p in arguments)
+        return np.where(where, f(*two), 0) / np.log(base)
+
+    return binary
+
+
+binary_entropy = _both(entropy)
+binary_cross_entropy = _both(cross_entropy)
+binary_kl_divergence = _both(kl_divergence)
+binary_js_divergence = _both(js_divergence)
+
+
 def renyi_entropy(p, alpha):
     return np.log(np.sum(p**alpha, -1)) / (1 - alpha)
 

@@ -4,6 +4,7 @@ Pure functions, compiled already, one number per example:
 
                           entropy           cross entropy           KL and Jensen–Shannon divergence
     probabilities         entropy           cross_entropy           kl_divergence, js_divergence
+    of binary outcomes    binary_entropy    binary_cross_entropy    binary_kl_divergence, …
     logits, one of K      softmax_entropy   softmax_cross_entropy   softmax_kl_divergence, …
     logits, independent   sigmoid_entropy   sigmoid_cross_entropy   sigmoid_kl_divergence, …
     features @ weights    linear_softmax_entropy, …                 linear_softmax_kl_divergence, …
@@ -40,6 +41,10 @@ classes need. What all of them have in common:
 
 from ._checks import value_checks as value_checks
 from ._statistics import SoftmaxStatistics as SoftmaxStatistics
+from .binary import binary_cross_entropy as binary_cross_entropy
+from .binary import binary_entropy as binary_entropy
+from .binary import binary_js_divergence as binary_js_divergence
+from .binary import binary_kl_divergence as binary_kl_divergence
 from .imbalance import balanced_class_weights as balanced_class_weights
 from .imbalance import class_frequencies as class_frequencies
 from .imbalance import effective_number_weights as effective_number_weights

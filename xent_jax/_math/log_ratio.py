@@ -19,12 +19,7 @@ def log_ratio(p: Array, q: Array) -> Array:
 
     The argument is never negative: relatively exact for p near q and far from it alike.
     """
-    distance, inverse = jnp.abs(p - q), 1.0 / jnp.minimum(p, q)
-    ratio = distance * inverse
-    # A ratio beyond the largest number is scaled by the smallest first.
-    beyond = ratio == jnp.inf
-    scaled = jnp.where(beyond, distance * (inverse * smallest(p)) - 1.0, ratio)
-    size = log1p(scaled) + jnp.where(beyond, -math.log(smallest(p)), 0.0)
+    size = log_ratio_of_difference(jnp.abs(p - q), jnp.minimum(p, q))
     return jnp.where(p < q, -size, size)
 
 
@@ -35,6 +30,16 @@ def _log_ratio_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     barred = q == 0.0
     moving = moving_p / p - moving_q / jnp.where(barred, 1.0, q)
     return log_ratio(p, q), jnp.where(barred, 0.0, moving)
+
+
+def log_ratio_of_difference(distance: Array, lower: Array) -> Array:
+    """log((lower + distance)/lower) for distance ≥ 0; +∞ for lower = 0."""
+    inverse = 1.0 / lower
+    ratio = distance * inverse
+    # A ratio beyond the largest number is scaled by the smallest first.
+    beyond = ratio == jnp.inf
+    scaled = jnp.where(beyond, distance * (inverse * smallest(lower)) - 1.0, ratio)
+    return log1p(scaled) + jnp.where(beyond, -math.log(smallest(lower)), 0.0)
 
 
 @jax.jit
@@ -67,13 +72,12 @@ def js_term(p: Array, q: Array, r: Array) -> Array:
 
 
 @jax.jit
-def js_term_of_probabilities(p: Array, q: Array) -> Array:
-    """The same from p and q alone, whose difference is exact to rounding."""
-    total = p + q
+def js_term_of_difference(distance: Array, lower: Array, total: Array) -> Array:
+    """The same from |p − q|, which is exact to rounding, the lesser of the two and their sum."""
     inverse = 1.0 / jnp.where(total == 0.0, 1.0, total)
-    w = jnp.minimum(p, q) * inverse
+    w = lower * inverse
     cost = log1p(-w) - log(jnp.maximum(w, smallest(w)))
-    return total / 2 * _js_share(jnp.abs(p - q) * inverse, w, w * cost)
+    return total / 2 * _js_share(distance * inverse, w, w * cost)
 
 
 def _js_share(t: Array, w: Array, cost: Array) -> Array:

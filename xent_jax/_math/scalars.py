@@ -58,7 +58,7 @@ def _sigmoid_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     return sigmoid(x), sigmoid(x) * sigmoid(-x) * moving
 
 
-def binary_entropy(logit: Array) -> Array:
+def entropy_of_logit(logit: Array) -> Array:
     """Entropy of a coin with the given logit: log1p(e^{−|z|}) + |z| σ(−|z|), 0 at z = ±inf."""
     distance = jnp.minimum(jnp.abs(logit), largest(logit))
     tail = exp(-distance)

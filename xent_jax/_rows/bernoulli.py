@@ -14,7 +14,7 @@ from .._math.costs import focal, slope
 from .._math.dtypes import largest, widen
 from .._math.elementary import exp, expm1, log1p
 from .._math.log_ratio import js_term, log_mixture_ratios, relative_entropy_term
-from .._math.scalars import binary_entropy, log1p_of, sigmoid, softplus
+from .._math.scalars import entropy_of_logit, log1p_of, sigmoid, softplus
 from .row_function import RowFunction
 
 
@@ -25,7 +25,7 @@ def _bounded(z: Array) -> Array:
 
 
 def _sigmoid_entropy(axes: Axes, z: Array) -> tuple[Array, tuple[()]]:
-    return binary_entropy(widen(z)), ()
+    return entropy_of_logit(widen(z)), ()
 
 
 def _sigmoid_entropy_partials(axes: Axes, _: Any, z: Array) -> tuple[Array]:

@@ -15,7 +15,7 @@ from .._class_axes import Axes, class_sum
 from .._math.dtypes import smallest, widen
 from .._math.elementary import log
 from .._math.log_ratio import (
-    js_term_of_probabilities,
+    js_term_of_difference,
     log_mixture_ratios,
     log_ratio,
     relative_entropy_term,
@@ -80,7 +80,8 @@ def _kl_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
 
 def _js(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
     p, q = widen(p), widen(q)
-    return class_sum(defined(js_term_of_probabilities(p, q), p, q), axes), ()
+    term = js_term_of_difference(jnp.abs(p - q), jnp.minimum(p, q), p + q)
+    return class_sum(defined(term, p, q), axes), ()
 
 
 def _js_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
