@@ -96,6 +96,7 @@ def test_edges(name):
         assert np.all(np.isfinite(slope[:6]))
 
 
+@pytest.mark.slow
 @each
 def test_second_derivatives(name):
     f = getattr(xent_jax, name)
