@@ -96,6 +96,29 @@ def test_edges(name):
         assert np.all(np.isfinite(slope[:6]))
 
 
+def test_slopes_of_js_are_those_of_its_mirror():
+    def slopes(p, q):
+        return jax.grad(xent_jax.binary_js_divergence, (0, 1))(p, q)
+
+    for p, q in ((0.5, 0.0), (0.5, 1.0), (0.0, 1.0)):
+        np.testing.assert_allclose(slopes(p, q), slopes(q, p)[::-1], 1e-6)
+        assert abs(slopes(p, q)[1]) < 100
+
+
+def test_labels_come_first():
+    labels, q = jnp.array([1, 0]), jnp.array([0.25, 0.5])
+    for given in (labels, labels.astype(bool), labels.astype(jnp.bfloat16), [1, 0]):
+        got = xent_jax.binary_cross_entropy(given, q)
+        np.testing.assert_allclose(got, np.log([4, 2]), 1e-6)
+    with pytest.raises(
+        TypeError, match=r"binary_cross_entropy: q holds int32 .* labels come first"
+    ):
+        xent_jax.binary_cross_entropy(q, labels)
+    said = r"p and q must have the same shape, got \(2,\) and \(2, 1\); squeeze"
+    with pytest.raises(ValueError, match=said):
+        xent_jax.binary_cross_entropy(labels, q[:, None])
+
+
 @pytest.mark.slow
 @each
 def test_second_derivatives(name):

@@ -169,7 +169,8 @@ def test_names_of_peers(function):
         "weights=…).",
         "bias": "add it to the logits.",
         "softcap": "cap the logits before: softcap * jnp.tanh(logits / softcap).",
-        "mask": "where= leaves out classes, jnp.average(values, weights=mask) examples.",
+        "mask": "where= leaves out classes, or elements of an elementwise function; "
+        "jnp.average(values, weights=mask) examples.",
     }
     if not function.elementwise:
         options |= {"dim": "did you mean 'axis'?", "keepdim": "did you mean 'keepdims'?"}

@@ -13,14 +13,15 @@ and losses (focal, poly-1, generalised, any of a token), information measures, a
 classes need. What all of them have in common:
 
 - Data are positional, options are keywords. (p, q) is D(p‖q), p the truth; (logits, labels) in that
-  order. Log-probabilities are logits.
+  order. Log-probabilities of classes are logits (not in the elementwise sigmoid row).
 - Results are never reduced behind your back: one number per example, in nats; `base=2` gives bits.
   The linear row, which must not form all logits, offers `reduction=`.
 - The classes are on `axis`, the last one by default. `where` is a mask of classes, broadcast
   against the data, or (K,) in the linear row; to leave out examples, weigh the results, or give
   labels of `ignore_index`.
 - Labels of an integer dtype are class ids, those of a floating dtype distributions. An id outside
-  [0, K) that is not ignored gives NaN for its example: it never wraps and never clips.
+  [0, K) that is not ignored gives NaN for its example: it never wraps and never clips. Sigmoid and
+  binary functions are elementwise, and their labels 0 and 1.
 - float16, bfloat16 and narrower are computed and returned in float32, float64 in float64. Gradients
   have the dtype of the input.
 - 0·log 0 = 0, p > 0 where q = 0 is +inf, and p = q exactly 0, with gradients that are never NaN. A

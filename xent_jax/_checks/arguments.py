@@ -100,6 +100,8 @@ def _misplaced_ids(name: str, given: dict[str, Any]) -> None:
         if name.startswith("sigmoid") and "logits" in data:
             _one_id_per_row(name, data["logits"], labels)
         return
+    if name.startswith("binary"):  # whose labels are 0 and 1, of any dtype
+        return
     data = _arrays(given, _DISTRIBUTIONS)
     for argument, x in data.items():
         if _holds_ids(x) and any(y.shape != x.shape and not _holds_ids(y) for y in data.values()):

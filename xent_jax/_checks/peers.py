@@ -20,7 +20,8 @@ _PEERS: tuple[tuple[str, str, str], ...] = (
     (
         "mask masks sample_mask loss_mask padding_mask attention_mask",
         "weights",
-        "where= leaves out classes, jnp.average(values, weights=mask) examples",
+        "where= leaves out classes, or elements of an elementwise function; "
+        "jnp.average(values, weights=mask) examples",
     ),
     ("reduction reduce size_average average", "reduction", _NOT_REDUCED),
     ("normalizer denominator", "normalizer", _NOT_REDUCED),
@@ -47,7 +48,7 @@ _PEERS: tuple[tuple[str, str, str], ...] = (
     (
         "ignore_index ignore_id padding_idx pad_token_id",
         "ignore_index",
-        f"give such examples weight 0 in {_AVERAGE}",
+        f"give such examples a label that is valid, and weight 0 in {_AVERAGE}",
     ),
     (
         "z_loss lse_square_scale",
@@ -61,8 +62,8 @@ _PEERS: tuple[tuple[str, str, str], ...] = (
     (
         "from_logits log_target log_input logits",
         "",
-        "the name of a function says what it takes: probabilities, or logits (softmax_, sigmoid_), "
-        "of which log-probabilities are some",
+        "the name of a function says what it takes: probabilities, or logits (softmax_, sigmoid_); "
+        "log-probabilities of classes are logits of softmax_",
     ),
     ("num_classes depth", "num_classes", "the classes are counted in the data"),
     ("target targets y_true", "labels p p_logits", _ORDER),

@@ -1,5 +1,7 @@
 """Sums, differences and products with their rounding errors."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -36,8 +38,25 @@ def _halves(x: Array) -> tuple[Array, Array]:
 def exact_sum(high: Array, low: Array, axis: int) -> tuple[Array, Array]:
     """The sum along the axis, which stays, of numbers high + low, as such a number.
 
-    Each rounding error is added to the low part: it has twice the digits of its dtype.
+    Each rounding error is added to the low part: it has twice the digits of its dtype, and in two
+    steps loses fewer of them. An axis that an explicit mesh splits is one step.
     """
+    if jax.typeof(high).sharding.spec[axis] is not None:
+        return _one_sum(high, low, axis)
+    size = high.shape[axis]
+    step = math.isqrt(size - 1) + 1
+    parts = -(-size // step)
+
+    def split(x: Array) -> Array:
+        padding = [(0, parts * step - size if a == axis else 0) for a in range(x.ndim)]
+        return jnp.pad(x, padding).reshape(*x.shape[:axis], parts, step, *x.shape[axis + 1 :])
+
+    first = _one_sum(split(high), split(low), axis)
+    high, low = (jnp.squeeze(x, axis) for x in first)
+    return _one_sum(high, low, axis)
+
+
+def _one_sum(high: Array, low: Array, axis: int) -> tuple[Array, Array]:
     zero = jnp.zeros((), high.dtype)
     sums = lax.reduce((high, low), (zero, zero), _exact_add, (axis,))
     return lax.expand_dims(sums[0], (axis,)), lax.expand_dims(sums[1], (axis,))

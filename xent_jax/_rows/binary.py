@@ -6,6 +6,7 @@ is 0 the smallest normal number stands in for it under a logarithm, so that slop
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -86,14 +87,18 @@ def _slope_of_model(p: Array, q: Array) -> Array:
     return jnp.where(certain, at_edge, (q - p) / (inside * (1.0 - inside)))
 
 
-@jax.custom_jvp
-def _log_ratios_of_outcomes(p: Array, q: Array) -> tuple[Array, Array]:
-    """log(p/q) and log((1 − p)/(1 − q)): lifted, but +∞ where the model alone has probability 0."""
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _log_ratios_of_outcomes(barred: bool, p: Array, q: Array) -> tuple[Array, Array]:
+    """log(p/q) and log((1 − p)/(1 − q)), of lifted probabilities.
+
+    If `barred`, +∞ where q alone is 0.
+    """
     distance = jnp.abs(p - q)
 
     def size(p: Array, q: Array) -> Array:
-        lower = jnp.where((p == 0.0) | (p == q), lift(jnp.minimum(p, q)), jnp.minimum(p, q))
-        return log_ratio_of_difference(distance, lower)
+        lower = jnp.minimum(p, q)
+        stays = barred & (p != 0.0) & (p != q)
+        return log_ratio_of_difference(distance, jnp.where(stays, lower, lift(lower)))
 
     of_one, of_zero = size(p, q), size(1.0 - p, 1.0 - q)
     below = p < q
@@ -101,16 +106,16 @@ def _log_ratios_of_outcomes(p: Array, q: Array) -> tuple[Array, Array]:
 
 
 @_log_ratios_of_outcomes.defjvp
-def _log_ratios_of_outcomes_jvp(primals: Any, tangents: Any) -> Any:
+def _log_ratios_of_outcomes_jvp(barred: bool, primals: Any, tangents: Any) -> Any:
     # For p = q, where |·| has no derivative.
     (p, q), (moving_p, moving_q) = primals, tangents
     of_one = moving_p / lift(p) - moving_q / lift(q)
     of_zero = moving_q / lift(1.0 - q) - moving_p / lift(1.0 - p)
-    return _log_ratios_of_outcomes(p, q), (of_one, of_zero)
+    return _log_ratios_of_outcomes(barred, p, q), (of_one, of_zero)
 
 
 def _binary_kl(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
-    of_one, of_zero = _log_ratios_of_outcomes(p, q)
+    of_one, of_zero = _log_ratios_of_outcomes(True, p, q)
     value = relative_entropy_term(p, q, of_one)
     value = value + relative_entropy_term(1.0 - p, 1.0 - q, of_zero)
     return _in_unit(value, p, q), ()
@@ -118,7 +123,7 @@ def _binary_kl(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
 
 def _binary_kl_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, Array]:
     """∂D/∂p = log(p/q) − log((1 − p)/(1 − q)), of which no sign differs; ∂D/∂q as above."""
-    of_one, of_zero = _log_ratios_of_outcomes(p, q)
+    of_one, of_zero = _log_ratios_of_outcomes(True, p, q)
     return _in_unit(of_one - of_zero, p, q), _in_unit(_slope_of_model(p, q), p, q)
 
 
@@ -131,9 +136,8 @@ def _binary_js(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
 
 def _binary_js_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, Array]:
     """∂JS/∂p = ½ (log(p/m) − log((1 − p)/(1 − m))): two terms of opposite sign."""
-    (p_of_one, q_of_one), (p_of_zero, q_of_zero) = map(
-        log_mixture_ratios, _log_ratios_of_outcomes(p, q)
-    )
+    of_one, of_zero = _log_ratios_of_outcomes(False, p, q)
+    (p_of_one, q_of_one), (p_of_zero, q_of_zero) = map(log_mixture_ratios, (of_one, of_zero))
     by_p, by_q = (p_of_one - p_of_zero) / 2, (q_of_one - q_of_zero) / 2
     return _in_unit(by_p, p, q), _in_unit(by_q, p, q)
 
