@@ -93,13 +93,15 @@ def test_is_a_named_tuple():
 def test_is_what_its_siblings_say():
     """To rounding, also in kind: they are epilogues of the same sums of a row.
 
-    The loss of an id alone leaves the rounding of u in its weights, which 1e-6 allows for here.
+    The loss of an id alone leaves the rounding of u in its weights, which counts where it is small.
     """
     for cases in (NAMED_CASES, MASKED_CASES):
         z, labels, where = stacked(cases)
         got = statistics(z, labels, where=where)
         loss = xent_jax.softmax_cross_entropy(z, labels, where=where)
-        np.testing.assert_allclose(got.log_prob, -loss, 1e-6)
+        small = np.asarray(loss < 1e-3)
+        np.testing.assert_allclose(got.log_prob[small], -loss[small], 1e-6)
+        np.testing.assert_allclose(got.log_prob[~small], -loss[~small], 5e-7)
         entropy = xent_jax.softmax_entropy(z, where=where)
         np.testing.assert_allclose(got.entropy, entropy, 5e-7)
 

@@ -7,7 +7,6 @@ from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
 from typing import Any
 
-import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -97,7 +96,7 @@ def binary_cross_entropy(
     See also: `sigmoid_cross_entropy` for logits, `cross_entropy` for exclusive classes.
     """
     name = "binary_cross_entropy"
-    _labels_first(name, p, q)
+    check.labels_first(name, p, q)
     return _of_pair(name, binary_cross_entropy_row, p, q, where, base)
 
 
@@ -173,18 +172,6 @@ def binary_js_divergence(
     See also: `sigmoid_js_divergence` for logits, `js_divergence` for exclusive classes.
     """
     return _of_pair("binary_js_divergence", binary_js_row, p, q, where, base)
-
-
-def _labels_first(name: str, p: Any, q: Any) -> None:
-    """Whole numbers are labels, and hardly what a model gives."""
-    of_p, of_q = (getattr(x, "dtype", None) for x in (p, q))
-    if of_p is None or of_q is None:
-        return
-    if jnp.issubdtype(of_p, jnp.floating) and not jnp.issubdtype(of_q, jnp.floating):
-        raise TypeError(
-            f"{name}: q holds {of_q} and p {of_p}; labels come first, {name}(labels, "
-            "probabilities), or give q a floating dtype."
-        )
 
 
 def _of_pair(name: str, row: Any, p: Any, q: Any, where: Any, base: Any) -> Array:

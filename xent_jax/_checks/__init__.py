@@ -33,6 +33,7 @@ from .labels import ignore_index_for_ids as ignore_index_for_ids
 from .labels import integer_ids as integer_ids
 from .labels import label_array as label_array
 from .labels import label_sharding as label_sharding
+from .labels import labels_first as labels_first
 from .labels import not_multi_hot as not_multi_hot
 from .labels import soft_label_shape as soft_label_shape
 from .labels import token_labels as token_labels

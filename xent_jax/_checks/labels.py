@@ -21,6 +21,16 @@ def label_array(name: str, labels: Any) -> tuple[Array, bool]:
     return real_array(name, "labels", labels), False
 
 
+def labels_first(name: str, p: Any, q: Any) -> None:
+    """Of two arrays of probabilities whole numbers are labels, and hardly what a model gives."""
+    of_p, of_q = (as_array(name, argument, x).dtype for argument, x in (("p", p), ("q", q)))
+    if jnp.issubdtype(of_p, jnp.floating) and not jnp.issubdtype(of_q, jnp.floating):
+        raise TypeError(
+            f"{name}: q holds {of_q} and p {of_p}; labels come first, {name}(labels, "
+            "probabilities), or give q a floating dtype."
+        )
+
+
 def soft_label_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> None:
     if labels.shape == _without(logits, axes):
         raise ValueError(

@@ -23,15 +23,13 @@ from .._math.log_ratio import (
     relative_entropy_term,
 )
 from .._math.scalars import log1p_of
-from .probability import lift
+from .probability import defined, lift
 from .row_function import RowFunction
 
 
 def _in_unit(x: Array, *data: Array) -> Array:
     """x, NaN where a probability is outside [0, 1] (a NaN makes its own way)."""
-    for p in data:
-        x = jnp.where((p < 0.0) | (p > 1.0), jnp.nan, x)
-    return x
+    return defined(x, *data, *(1.0 - p for p in data))
 
 
 def _costs(p: Array) -> tuple[Array, Array]:

@@ -102,18 +102,16 @@ def apply_mask(row_mask: Array | None, x: Array) -> Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _value(row: RowFunction, axes: Axes, row_mask: Array | None, *data: Array) -> Any:
-    return _scheduled(row, row.masked_value, ("float16",))(axes, row_mask, *data)
+    return _scheduled(row, row.masked_value, ("float16",), axes, row_mask, *data)
 
 
-def _scheduled(row: RowFunction, f: Callable[..., Any], widened: tuple[str, ...]) -> Any:
+def _scheduled(
+    row: RowFunction, f: Callable[..., Any], widened: tuple[str, ...], axes: Axes, *data: Any
+) -> Any:
     """f in blocks, or whole; not whole for dtypes of which XLA:CPU would write a wide copy."""
-
-    def run(axes: Axes, row_mask: Array | None, *data: Array) -> Any:
-        if row.is_one_loop and not any(x.dtype.name in widened for x in data):
-            return f(axes, row_mask, *data)
-        return in_blocks(f, axes, row_mask, *data)
-
-    return run
+    if row.is_one_loop and not any(x.dtype.name in widened for x in data if x is not None):
+        return f(axes, *data)
+    return in_blocks(f, axes, *data)
 
 
 @partial(_value.defjvp, symbolic_zeros=True)
@@ -129,7 +127,7 @@ def value_and_residuals(
     row: RowFunction, axes: Axes, row_mask: Array | None, *data: Array
 ) -> tuple[Any, Any]:
     # The partials widen bfloat16 too, and one wide copy would serve both.
-    return _scheduled(row, row.masked, ("float16", "bfloat16"))(axes, row_mask, *data)
+    return _scheduled(row, row.masked, ("float16", "bfloat16"), axes, row_mask, *data)
 
 
 @partial(value_and_residuals.defjvp, symbolic_zeros=True)

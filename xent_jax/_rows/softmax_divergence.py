@@ -149,14 +149,16 @@ def _softmax_kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _KLResiduals]:
     pair = _pair(axes, zp, zq)
     terms = (_phi_term, _pair_excess_term, _gap_term)
     total, excess_sum, mean_gap = class_sums(axes, terms, pair, zp, zq)
-    shift = jax.lax.stop_gradient(log1p(excess_sum))
+    shift = _log1p_of_rounding(excess_sum)
     return _kl_of_sums(total, shift), _KLResiduals(pair, shift, mean_gap)
 
 
 def _softmax_kl_value(axes: Axes, zp: Array, zq: Array) -> Array:
     pair = _pair_alone(axes, zp, zq)
     total, mean = class_sums(axes, (_phi_term, _log_ratio_term), pair, zp, zq)
-    return _kl_of_sums(total, _shift(total, mean))
+    # Beside Φ ≥ 1 it is nothing, and X = Φ − E_p r₀ has no digits there.
+    shift = _log1p_of_rounding(jnp.where(total < 1.0, total - mean, 0.0))
+    return _kl_of_sums(total, shift)
 
 
 def _kl_of_sums(total: Array, shift: Array) -> Array:
@@ -164,12 +166,8 @@ def _kl_of_sums(total: Array, shift: Array) -> Array:
     return not_below_0(total - phi(-shift))
 
 
-def _shift(total: Array, mean: Array) -> Array:
-    """L = log1p(X), a rounding; its derivative, with that of λ₀, is 0.
-
-    Beside Φ ≥ 1 it is nothing, and X = Φ − E_p r₀ has no digits there.
-    """
-    x = jnp.where(total < 1.0, total - mean, 0.0)
+def _log1p_of_rounding(x: Array) -> Array:
+    """log1p(X) for an X that is a rounding; its derivative, with that of λ₀, is 0."""
     return jax.lax.stop_gradient(log1p(x))
 
 
