@@ -36,6 +36,8 @@ def _data():
         "ids": ("b", ids),
         "bits": ("b, 7", bits),
         "parts": ("b, 7", rng.uniform(size=(b, k)).astype(np.float32)),
+        "members": ("b, 3, 7", 2 * normal(b, 3, k)),
+        "per member": ("3", np.array([1.0, 0.5, 2.0], np.float32)),
         "kept": ("7", np.arange(k) < k - 1),
         "log p": ("b", -abs(normal(b))),
         "log q": ("b", -abs(normal(b))),
@@ -164,6 +166,10 @@ def _calls():
     yield call("tsallis_entropy", "p", "order")
     yield call("conditional_entropy", "joint")
     yield call("mutual_information", "joint")
+    yield call("ensemble_information", "joint", ensemble_axis=-2)
+    yield call("softmax_ensemble_information", "members", ensemble_axis=-2)
+    named = {"weights": "per member", "where": "kept"}
+    yield call("softmax_ensemble_information", "members", named=named, ensemble_axis=-2, base=2)
     for kind in ("k1", "k2", "k3"):
         yield call("kl_estimate", "log p", "log q", kind=kind)
     yield call("softmax_entropy", "zp")

@@ -78,6 +78,17 @@ def mutual_information(joint):
     return np.sum(joint * np.log(joint / (of_x * of_y)), (-2, -1))
 
 
+def ensemble_information(p, ensemble_axis, weights=None, base=np.e):
+    p = np.moveaxis(p, ensemble_axis, -2)
+    weights = np.ones(p.shape[-2]) if weights is None else weights
+    shares = weights / weights.sum()
+    mixture = shares @ p
+    with np.errstate(divide="ignore"):
+        expected = -(_mean(p, np.log(p)) @ shares)
+        predictive = -_mean(mixture, np.log(mixture))
+    return tuple(x / np.log(base) for x in (predictive, expected, predictive - expected))
+
+
 def kl_estimate(log_p, log_q, kind):
     d = log_p - log_q
     return {"k1": d, "k2": d**2 / 2, "k3": np.exp(-d) - 1 + d}[kind]
@@ -88,6 +99,10 @@ def kl_estimate(log_p, log_q, kind):
 
 def softmax_entropy(z):
     return entropy(np.exp(_soft(z)))
+
+
+def softmax_ensemble_information(z, where=None, **options):
+    return ensemble_information(np.exp(_soft(z, where)), **options)
 
 
 def softmax_kl_divergence(zp, zq):

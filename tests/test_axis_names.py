@@ -44,6 +44,8 @@ NAMED = {
     "softmax_statistics": lambda z, y, **o: xent_jax.softmax_statistics(z, y, **o).log_prob,
     "softmax_entropy": lambda z, y, **o: xent_jax.softmax_entropy(z, **o),
     "softmax_kl_divergence": lambda z, y, **o: xent_jax.softmax_kl_divergence(z, z[::-1], **o),
+    "softmax_ensemble_information": lambda z, y, **o: xent_jax.softmax_ensemble_information(
+        jnp.stack([z, 0.5 * z]), **o).mutual,
     "linear_softmax_cross_entropy": lambda z, y, **o: xent_jax.linear_softmax_cross_entropy(
         z, HEAD, y, **o),
     "linear_softmax_entropy": lambda z, y, **o: xent_jax.linear_softmax_entropy(z, HEAD, **o),
@@ -78,7 +80,9 @@ def test_axis_names_of_which_one_does_not_split_the_classes():
 
 @pytest.mark.parametrize("check", [slow(True), False])
 @pytest.mark.parametrize(
-    "name", ["softmax_cross_entropy", "softmax_entropy", "softmax_kl_divergence"]
+    "name",
+    ["softmax_cross_entropy", "softmax_entropy", "softmax_kl_divergence"]
+    + ["softmax_ensemble_information"],
 )
 def test_axis_name_that_belongs(name, check):
     """Also where the types say nothing of what varies; with rows split over the other axis."""

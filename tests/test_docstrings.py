@@ -22,6 +22,7 @@ OPTIONS = {
     "bp": "(K,), added to the logits; or one number.",
     "bq": "(K,), added to the logits; or one number.",
     "axis": "the class axis, or several axes that hold one distribution together.",
+    "ensemble_axis": "the axis of the members.",
     "where": "boolean; False means that the outcome does not exist: it adds nothing.",
     "weights": "one weight per example, 1 by default; 0 leaves it out.",
     "reduction": 'None for one number per token, "sum" for Σ w·l, "mean" for Σ w·l / Σ w.',
@@ -47,6 +48,8 @@ OF_ITS_OWN = {
     ("conditional_entropy", "axis"),
     ("mutual_information", "axis"),
     ("sigmoid_focal_loss", "alpha"),
+    ("ensemble_information", "weights"),
+    ("softmax_ensemble_information", "weights"),
 }
 # Data that may be left out.
 OPTIONAL_DATA = {("perplexity", "q"), ("softmax_statistics", "labels")}

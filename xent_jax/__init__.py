@@ -41,11 +41,14 @@ classes need. What all of them have in common:
 """
 
 from ._checks import value_checks as value_checks
+from ._ensembles import EnsembleInformation as EnsembleInformation
 from ._statistics import SoftmaxStatistics as SoftmaxStatistics
 from .binary import binary_cross_entropy as binary_cross_entropy
 from .binary import binary_entropy as binary_entropy
 from .binary import binary_js_divergence as binary_js_divergence
 from .binary import binary_kl_divergence as binary_kl_divergence
+from .ensembles import ensemble_information as ensemble_information
+from .ensembles import softmax_ensemble_information as softmax_ensemble_information
 from .imbalance import balanced_class_weights as balanced_class_weights
 from .imbalance import class_frequencies as class_frequencies
 from .imbalance import effective_number_weights as effective_number_weights

@@ -4,6 +4,7 @@ from .arguments import explain as explain
 from .arrays import same_shape as same_shape
 from .axes import bound_axes as bound_axes
 from .axes import class_axes as class_axes
+from .axes import ensemble_axis as ensemble_axis
 from .axes import joint_axes as joint_axes
 from .axes import mesh_axes as mesh_axes
 from .axes import one_for_all_shards as one_for_all_shards
@@ -53,3 +54,4 @@ from .weights import class_weights as class_weights
 from .weights import counts as counts
 from .weights import example_weights as example_weights
 from .weights import label_weights as label_weights
+from .weights import member_weights as member_weights

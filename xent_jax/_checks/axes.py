@@ -38,6 +38,31 @@ def class_axes(name: str, argument: str, x: Array, axis: Any) -> tuple[int, ...]
     return axes
 
 
+def ensemble_axis(name: str, argument: str, x: Array, given: Any, classes: Any) -> int:
+    """ensemble_axis as a non-negative int; it holds a member at least, and no classes."""
+    try:
+        axis = operator.index(given)
+    except TypeError:
+        raise TypeError(f"{name}: ensemble_axis must be an int, got {given!r}.") from None
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(
+            f"{name}: ensemble_axis {axis} is out of range for {argument} of shape {x.shape}; "
+            f"choose one in [{-x.ndim}, {x.ndim})."
+        )
+    axis %= x.ndim
+    if axis in classes:
+        raise ValueError(
+            f"{name}: ensemble_axis {given} is a class axis of {argument} of shape {x.shape}; give "
+            "the members an axis of their own, as with jnp.stack."
+        )
+    if x.shape[axis] == 0:
+        raise ValueError(
+            f"{name}: {argument} of shape {x.shape} has no member along axis {axis}; an ensemble "
+            "needs at least one."
+        )
+    return axis
+
+
 def mesh_axes(name: str, axis_name: Any, argument: str, x: Array) -> tuple[str, ...]:
     """axis_name (None, a name, or a tuple of names) as names of mesh axes that split the classes.
 

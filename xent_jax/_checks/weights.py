@@ -41,6 +41,13 @@ def example_weights(name: str, given: Any, shape: tuple[int, ...], per: str, of:
     return of_shape(name, "weights", weights, shape, f"hold one number per {per}", of)
 
 
+def member_weights(name: str, given: Any, members: int) -> Array:
+    """One number per member of an ensemble, not negative."""
+    weights = real_array(name, "weights", given)
+    of_shape(name, "weights", weights, (members,), "hold one number per member", "this ensemble")
+    return _not_negative(name, "weights", weights)
+
+
 def class_weight_sharding(name: str, weights: Array, logits: Array, axis: int) -> None:
     """Under an explicit mesh the weights are split as the classes are, or not at all."""
     (given,), wanted = jax.typeof(weights).sharding.spec, jax.typeof(logits).sharding.spec[axis]

@@ -65,7 +65,7 @@ def _pair(axes: Axes, zp: Array, zq: Array) -> _Pair:
     of_p, of_q = row_sums(axes, Logits(zp, beside=zq), Logits(zq, beside=zp))
     offset = log1p(of_p.rest) - log1p(of_q.rest)
     mp, mq = of_p.maximum, of_q.maximum
-    top_p, top_q = _gap(mp, _beside(of_p), mp, mq), _gap(_beside(of_q), mq, mp, mq)
+    top_p, top_q = gap(mp, _beside(of_p), mp, mq), gap(_beside(of_q), mq, mp, mq)
     return _Pair(mp, mq, 1.0 / of_p.total, 1.0 / of_q.total, offset, top_p, top_q)
 
 
@@ -91,7 +91,7 @@ def _beside(sums: RowSums) -> Array:
     return sums.beside
 
 
-def _gap(zp: Array, zq: Array, mp: Array, mq: Array) -> Array:
+def gap(zp: Array, zq: Array, mp: Array, mq: Array) -> Array:
     """δ = (zp − (mp − mq)) − zq, to rounding whatever the offsets of the logits.
 
     Finite even where p or q is 0, and since differences are exact, right in a row with +inf too.
@@ -107,7 +107,7 @@ def _classes(pair: _Pair, zp: Array, zq: Array) -> _Class:
     """p, q and δ of each class; the weights are those of the first read, which a CPU keeps."""
     p = exact_weight(zp, pair.peak_p) * pair.scale_p
     q = exact_weight(zq, pair.peak_q) * pair.scale_q
-    return _Class(p, q, _gap(finite_logits(zp), finite_logits(zq), pair.peak_p, pair.peak_q))
+    return _Class(p, q, gap(finite_logits(zp), finite_logits(zq), pair.peak_p, pair.peak_q))
 
 
 @jax.jit
