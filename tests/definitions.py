@@ -118,11 +118,12 @@ def softmax_statistics(z, labels=None, where=None):
     argmax = np.argmax(log_p, -1)
     kept = np.ones(z.shape[-1], bool) if where is None else where
     height = np.log(np.sum(np.exp(np.asarray(z, float)) * kept, -1))
-    at_label = correct = None
+    at_label = correct = rank = None
     if labels is not None:
         at_label = np.take_along_axis(log_p, labels[..., None], -1)[..., 0]
         correct = argmax == labels
-    return at_label, height, -_mean(np.exp(log_p), log_p), argmax, correct
+        rank = np.sum(log_p > at_label[..., None], -1)
+    return at_label, height, -_mean(np.exp(log_p), log_p), argmax, correct, rank
 
 
 def _loss(f):

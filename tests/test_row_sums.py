@@ -39,7 +39,7 @@ def state(entries, labels, beside, dtype=np.float64):
     numbers = (m, rest, np.sum(w * u), cost, y.sum(), y[u > 0].sum())
     m, rest, spread, cost, mass, below = (jnp.asarray(x, dtype) for x in numbers)
     top = jnp.asarray(a[u == 0].max(), dtype)
-    return RowSums(m, rest, spread, (cost,), (mass,), (below,), jnp.int32(index), top, None)
+    return RowSums(m, rest, spread, (cost,), (mass,), (below,), jnp.int32(index), top, None, None)
 
 
 def same(a, b, tolerance=1e-6):

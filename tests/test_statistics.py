@@ -14,7 +14,7 @@ from . import oracle
 from .cases import CASES, MASKED_CASES, NAMED_CASES, QUICK, quick
 
 INF, NAN = np.inf, np.nan
-FIELDS = ("log_prob", "logsumexp", "entropy", "argmax", "correct")
+FIELDS = ("log_prob", "logsumexp", "entropy", "argmax", "correct", "rank")
 statistics = jax.jit(softmax_statistics, static_argnames=("axis", "base"), compiler_options=QUICK)
 
 
@@ -55,6 +55,7 @@ def compare(cases, dtype=np.float32, bar=1e-6):
         first = int(np.argmax(visible.astype(np.float64)))
         assert got.argmax[i] == first
         assert got.correct[i] == (first == label)
+        assert got.rank[i] == np.sum(visible > visible[label])
 
 
 @pytest.mark.parametrize("cases", [NAMED_CASES, MASKED_CASES], ids=["named", "masked"])
@@ -83,9 +84,9 @@ def test_is_a_named_tuple():
     assert issubclass(xent_jax.SoftmaxStatistics, tuple)
     with_labels, without = statistics(z, labels), statistics(z)
     assert type(with_labels) is xent_jax.SoftmaxStatistics
-    assert [x.dtype.name for x in with_labels] == ["float32"] * 3 + ["int32", "bool"]
+    assert [x.dtype.name for x in with_labels] == ["float32"] * 3 + ["int32", "bool", "int32"]
     assert all(x.shape == (len(z),) for x in with_labels)
-    assert without.log_prob is None and without.correct is None
+    assert without.log_prob is None and without.correct is None and without.rank is None
     for name in ("logsumexp", "entropy", "argmax"):
         np.testing.assert_array_equal(getattr(without, name), getattr(with_labels, name))
 
@@ -386,3 +387,32 @@ def test_of_a_linear_head_beyond_what_float32_can_hold():
     w = w.at[0, 2**24 + 1].set(9)
     found = xent_jax.linear_softmax_statistics(x, w, jnp.array([2**24 + 1]))
     assert found.argmax[0] == 2**24 + 1 and found.correct[0]
+
+
+def test_rank_of_the_label():
+    """The number of logits above its own: ties are not above; without a valid label that of all."""
+    z = np.array([[1, 3, 3, 2], [INF, 0, INF, -INF], [1, 2, np.nan, 0], [1, 2, 3, 4]], "float32")
+    found = softmax_statistics(z, np.array([2, 3, 1, 4]))
+    assert found.rank.tolist() == [0, 3, 4, 4] and found.rank.dtype == jnp.int32
+    assert found.correct.tolist() == [False] * 4  # the first of tied classes is another
+    ignored = softmax_statistics(z, np.array([3, -1, -1, 0]), ignore_index=-1)
+    assert ignored.rank.tolist() == [2, 4, 4, 3]
+    masked = softmax_statistics(z[3], 3, where=np.array([True, True, True, False]))
+    assert masked.rank == 3
+    alone = softmax_statistics(z[3], 1, where=np.zeros(4, bool))
+    assert alone.rank == 4
+
+
+def test_rank_gives_the_accuracy_of_every_k_and_the_mean_reciprocal_rank():
+    rng = np.random.default_rng(0)
+    z, labels = rng.normal(size=(64, 10)).astype("float32"), rng.integers(0, 10, 64)
+    rank = softmax_statistics(z, labels).rank
+    best_first = np.argsort(-z, -1)
+    for k in (1, 3, 10):
+        hits = (best_first[:, :k] == labels[:, None]).any(-1)
+        np.testing.assert_array_equal(rank < k, hits)
+    places = 1 + np.argmax(best_first == labels[:, None], -1)
+    np.testing.assert_allclose(jnp.mean(1 / (1 + rank)), np.mean(1 / places), 1e-6)
+    narrow = softmax_statistics(z.astype(jnp.bfloat16), labels).rank
+    wide = z.astype(jnp.bfloat16).astype("float32")
+    np.testing.assert_array_equal(narrow, (wide > wide[np.arange(64), labels][:, None]).sum(-1))

@@ -14,7 +14,7 @@ def test_every_public_function_has_a_row_and_a_definition():
         assert callable(vars(definitions).get(name)), name
 
 
-def clipped_plain(log_prob, logsumexp, entropy, argmax, correct, *advantage):
+def clipped_plain(log_prob, logsumexp, entropy, argmax, correct, rank, *advantage):
     """That of tests/calls.py, of the numbers of all tokens."""
     gain = np.exp(log_prob)
     for a in advantage:

@@ -32,7 +32,7 @@ jax.export.register_namedtuple_serialization(
 )
 
 
-def of_probabilities(
+def information_of_probabilities(
     name: str, p: Any, weights: Any, rows: Rows, ensemble_axis: int
 ) -> EnsembleInformation:
     p, classes = probability_data(name, "p", p, rows)
@@ -43,7 +43,7 @@ def of_probabilities(
     return _finished(name, ensemble_row(axes, None, p, shares), axes, rows)
 
 
-def of_logits(
+def information_of_logits(
     name: str, logits: Any, weights: Any, rows: Rows, ensemble_axis: int
 ) -> EnsembleInformation:
     z, classes, kept = logits_data(name, "logits", logits, rows)

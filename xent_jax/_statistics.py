@@ -8,7 +8,7 @@ from jax import Array, lax
 
 from . import _checks as check
 from ._call import Rows, in_base, logits_data, mask_of_rows, without_classes
-from ._class_axes import local
+from ._class_axes import class_count, local
 from ._labelled import class_ids
 from ._rows.softmax_statistics import statistics
 
@@ -16,12 +16,12 @@ from ._rows.softmax_statistics import statistics
 class SoftmaxStatistics(NamedTuple):
     """What `softmax_statistics` and `linear_softmax_statistics` tell of each example.
 
-    Without labels `log_prob` and `correct` are None.
+    Without labels `log_prob`, `correct` and `rank` are None.
 
     Example:
-        >>> found = SoftmaxStatistics(None, 0.0, 0.0, 0, None)
+        >>> found = SoftmaxStatistics(None, 0.0, 0.0, 0, None, None)
         >>> found._fields
-        ('log_prob', 'logsumexp', 'entropy', 'argmax', 'correct')
+        ('log_prob', 'logsumexp', 'entropy', 'argmax', 'correct', 'rank')
     """
 
     log_prob: Array | None
@@ -29,6 +29,7 @@ class SoftmaxStatistics(NamedTuple):
     entropy: Array
     argmax: Array
     correct: Array | None
+    rank: Array | None
 
 
 # So that an exported function may return them.
@@ -39,7 +40,7 @@ jax.export.register_namedtuple_serialization(
 
 def statistics_names(labelled: bool) -> tuple[str, ...]:
     """The numbers of a row that the statistics are made of."""
-    return ("logsumexp", "entropy", "argmax", *(("at_label",) if labelled else ()))
+    return ("logsumexp", "entropy", "argmax", *(("at_label", "rank") if labelled else ()))
 
 
 def as_statistics(
@@ -48,17 +49,21 @@ def as_statistics(
     ids: Array | None,
     valid: Array | None,
     row_mask: Array | None,
+    *,
+    classes: int,
     base: Any,
 ) -> SoftmaxStatistics:
     """The statistics from the numbers of each row, all of one shape; the ids are in range."""
     logsumexp, entropy = (in_base(name, numbers[n], base) for n in ("logsumexp", "entropy"))
     argmax = numbers["argmax"]
     if ids is None or valid is None:
-        return SoftmaxStatistics(None, logsumexp, entropy, argmax, None)
+        return SoftmaxStatistics(None, logsumexp, entropy, argmax, None, None)
     log_prob = in_base(name, jnp.where(valid, 0.0 - numbers["at_label"], jnp.nan), base)
     defined = valid & ~jnp.isnan(numbers["logsumexp"])
     defined = defined if row_mask is None else defined & (row_mask != 0.0)
-    return SoftmaxStatistics(log_prob, logsumexp, entropy, argmax, (argmax == ids) & defined)
+    rank = jnp.where(defined, numbers["rank"], classes)  # never among the first
+    correct = (argmax == ids) & defined
+    return SoftmaxStatistics(log_prob, logsumexp, entropy, argmax, correct, rank)
 
 
 def statistics_of_logits(
@@ -86,4 +91,6 @@ def statistics_of_logits(
     if row_mask is not None:
         numbers["argmax"] = jnp.where(of_row(row_mask) == 0.0, 0, numbers["argmax"])
     ids = None if labels is None else of_row(ids)
-    return as_statistics(name, numbers, ids, of_row(valid), of_row(row_mask), rows.base)
+    valid, row_mask = of_row(valid), of_row(row_mask)
+    classes = class_count(z, axes)
+    return as_statistics(name, numbers, ids, valid, row_mask, classes=classes, base=rows.base)

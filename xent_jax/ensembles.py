@@ -4,9 +4,12 @@ from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
 from jax.typing import ArrayLike
 
-from . import _ensembles
 from ._call import Rows, compiled
-from ._ensembles import EnsembleInformation
+from ._ensembles import (
+    EnsembleInformation,
+    information_of_logits,
+    information_of_probabilities,
+)
 
 
 @compiled()
@@ -57,7 +60,8 @@ def ensemble_information(
     `mutual_information` for a table.
     """
     rows = Rows(axis, where, base)
-    return _ensembles.of_probabilities("ensemble_information", p, weights, rows, ensemble_axis)
+    name = "ensemble_information"
+    return information_of_probabilities(name, p, weights, rows, ensemble_axis)
 
 
 @compiled()
@@ -111,4 +115,4 @@ def softmax_ensemble_information(
     """
     name = "softmax_ensemble_information"
     rows = Rows(axis, where, base, False, axis_name)
-    return _ensembles.of_logits(name, logits, weights, rows, ensemble_axis)
+    return information_of_logits(name, logits, weights, rows, ensemble_axis)

@@ -46,9 +46,9 @@ def linear_softmax_loss(
 
     Args:
         loss_fn: a function of one token, as for `jax.vmap`: of its `SoftmaxStatistics` (`log_prob`,
-            `logsumexp`, `entropy`, in nats; `argmax` and `correct`, constant) and of its data, to
-            one floating number. What it does not look at is not computed. It may close over traced
-            values, which are differentiated.
+            `logsumexp`, `entropy`, in nats; `argmax`, `correct` and `rank`, constant) and of its
+            data, to one floating number. What it does not look at is not computed. It may close
+            over traced values, which are differentiated.
         x: (..., D), one vector of features per token.
         w: (D, K).
         labels: integers (...), the class ids; None for a loss without log_prob and correct.

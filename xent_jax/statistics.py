@@ -27,7 +27,7 @@ def softmax_statistics(
     base: float | None = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> SoftmaxStatistics:
-    """Log-probability of the label, logsumexp, entropy, argmax and accuracy, from one read.
+    """Log-probability of the label, logsumexp, entropy, argmax, accuracy and rank, from one read.
 
     log p_y = −(u_y + log1p(s)), log Σ e^z = max z + log1p(s) and H = log1p(s) + Σ e^{−u} u/(1 + s):
     what an evaluation or a policy gradient needs of the logits.
@@ -45,12 +45,14 @@ def softmax_statistics(
     Returns:
         A NamedTuple of arrays, the shape of logits without the class axes: `log_prob`, `logsumexp`
         and `entropy` in float32 (float64 for float64 input) are differentiable; `argmax` is int32,
-        the first of tied classes; `correct` is boolean, whether it is the label. Without labels
-        `log_prob` and `correct` are None.
+        the first of tied classes; `correct` is boolean, whether it is the label; `rank` is int32,
+        the number of logits above that of the label, which ties do not count as: the label is among
+        the k first where rank < k, and 1/(1 + rank) is its reciprocal rank. Without labels
+        `log_prob`, `correct` and `rank` are None.
 
     Edge cases: those of `softmax_cross_entropy` and `softmax_entropy` · an id outside [0, K): a
     log_prob of NaN, and not correct · a label masked by `where`: log_prob −inf · `where` all False:
-    0 for all numbers, and not correct.
+    0 for all numbers, and not correct · an example without a valid label: a rank of K.
 
     Example:
         >>> import jax.numpy as jnp
@@ -84,7 +86,7 @@ def linear_softmax_statistics(
     precision: PrecisionLike = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> SoftmaxStatistics:
-    """Log-probability of the label, logsumexp, entropy, argmax and accuracy, from one pass.
+    """Log-probability of the label, logsumexp, entropy, argmax, accuracy and rank, from one pass.
 
     log p_y = −(u_y + log1p(s)), log Σ e^z = max z + log1p(s) and H = log1p(s) + Σ e^{−u} u/(1 + s):
     what an evaluation or a policy gradient needs of the logits x @ w + b, without them.
@@ -108,11 +110,13 @@ def linear_softmax_statistics(
     Returns:
         A NamedTuple of arrays (...): `log_prob`, `logsumexp` and `entropy` in float32 (float64 for
         float64 input) are differentiable in x, w and b; `argmax` is int32, the first of tied
-        classes; `correct` is boolean, whether it is the label. Without labels `log_prob` and
-        `correct` are None.
+        classes; `correct` is boolean, whether it is the label; `rank` is int32, the number of
+        logits above that of the label: it is among the k first where rank < k. Without labels
+        `log_prob`, `correct` and `rank` are None.
 
     Edge cases: those of `softmax_cross_entropy` and `softmax_entropy` · an id outside [0, K): a
-    log_prob of NaN, and not correct · a masked label: log_prob −inf · `where` all False: 0 for all.
+    log_prob of NaN, not correct, a rank of K · a masked label: log_prob −inf · `where` all False: 0
+    for all.
 
     Example:
         >>> import jax.numpy as jnp

@@ -35,7 +35,7 @@ class RowLoss:
 
 
 # The fields of SoftmaxStatistics in order, and the numbers of a row that they are made of.
-NUMBERS = ("at_label", "logsumexp", "entropy", "argmax", "argmax")
+NUMBERS = ("at_label", "logsumexp", "entropy", "argmax", "argmax", "rank")
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,15 @@ def _ordinary(left_out: Array, x: Array) -> Array:
 
 def _statistics(numbers: dict[str, Array], label: Array | None, dtype: Any) -> SoftmaxStatistics:
     """The statistics of one token; what the function does not look at is 0."""
-    zero, argmax = jnp.zeros((), dtype), numbers.get("argmax", jnp.zeros((), jnp.int32))
+    zero, first = jnp.zeros((), dtype), jnp.zeros((), jnp.int32)
+    argmax = numbers.get("argmax", first)
     return SoftmaxStatistics(
         None if label is None else 0.0 - numbers.get("at_label", zero),
         numbers.get("logsumexp", zero),
         numbers.get("entropy", zero),
         argmax,
         None if label is None else argmax == label,
+        None if label is None else numbers.get("rank", first),
     )
 
 
@@ -96,6 +98,7 @@ def token_structs(dtype: Any, labelled: bool) -> SoftmaxStatistics:
         number,
         index,
         verdict if labelled else None,
+        index if labelled else None,
     )
 
 
@@ -103,4 +106,4 @@ def numbers_read(function: TracedFunction, labelled: bool) -> tuple[str, ...]:
     """The numbers of a row that the function looks at, in the order in which a row gives them."""
     numbers = NUMBERS if labelled else NUMBERS[1:4]
     read = {name for name, used in zip(numbers, function.reads) if used}
-    return tuple(name for name in NUMBERS[:4] if name in read) or ("logsumexp",)
+    return tuple(name for name in (*NUMBERS[:4], "rank") if name in read) or ("logsumexp",)

@@ -36,7 +36,7 @@ class _Members(NamedTuple):
     shift: Array
 
 
-class _Residuals(NamedTuple):
+class _MemberResiduals(NamedTuple):
     members: Any  # None for probabilities
     entropies: Array  # H(p_n)
     mean_depths: Any  # E u of each member; None for probabilities
@@ -56,7 +56,9 @@ def _of_reference(members: Axes, weights: Array, x: Array) -> Array:
     return class_sum(jnp.where(_is_reference(members, weights), x, 0.0), members)
 
 
-def _log_ratios(members: Axes, p: Array, change: Array, weights: Array) -> tuple[Array, Array]:
+def _ratios_to_mixture(
+    members: Axes, p: Array, change: Array, weights: Array
+) -> tuple[Array, Array]:
     """m and log(p_n/m), of d_n = p_n − p_ref; of the smallest normal number where p_n alone is 0,
     and 0 where all are."""
     mixture = class_sum(weights * p, members)
@@ -96,7 +98,7 @@ def _probabilities(axes: Axes, members: _Members, z: Array, weights: Array) -> t
     return p, excess(_of_reference(axes[:1], weights, p), p, r)
 
 
-def _softmax_information(axes: Axes, z: Array, weights: Array) -> tuple[Any, _Residuals]:
+def _softmax_information(axes: Axes, z: Array, weights: Array) -> tuple[Any, _MemberResiduals]:
     classes = axes[1:]
     (sums,) = row_sums(classes, Logits(z), asked=Asked(spread=True))
     assert sums.spread is not None
@@ -109,21 +111,21 @@ def _softmax_information(axes: Axes, z: Array, weights: Array) -> tuple[Any, _Re
     members = members._replace(shift=shift)
 
     p, change = _probabilities(axes, members, z, weights)
-    mixture, r = _log_ratios(axes[:1], p, change, weights)
+    mixture, r = _ratios_to_mixture(axes[:1], p, change, weights)
     distances = class_sum(relative_entropy_term(p, mixture, r), classes)
     mean_change = class_sum(p * _change_from_top(axes, members, z, r), classes)
     entropies = log_total + mean_depth
-    kept = _Residuals(members, entropies, mean_depth, distances, mean_change)
+    kept = _MemberResiduals(members, entropies, mean_depth, distances, mean_change)
     return _values(axes, entropies, distances, weights), kept
 
 
 def _softmax_information_partials(
-    axes: Axes, residuals: _Residuals, z: Array, weights: Array
+    axes: Axes, residuals: _MemberResiduals, z: Array, weights: Array
 ) -> tuple[tuple[Array, Array], ...]:
     """∂I/∂z = a p (r − D) and ∂H/∂z = a p (u − E u); by a weight D and H of its member."""
     members, entropies, mean_depth, distances, mean_change = residuals
     p, change = _probabilities(axes, members, z, weights)
-    _, r = _log_ratios(axes[:1], p, change, weights)
+    _, r = _ratios_to_mixture(axes[:1], p, change, weights)
     u = members.peak - finite_logits(z)
     entropy = (weights * p * (u - mean_depth), entropies)
     change = _change_from_top(axes, members, z, r)
@@ -144,20 +146,20 @@ def _change_of_reference(axes: Axes, p: Array, weights: Array) -> Array:
     return p - _of_reference(axes[:1], weights, p)
 
 
-def _information(axes: Axes, p: Array, weights: Array) -> tuple[Any, _Residuals]:
+def _information(axes: Axes, p: Array, weights: Array) -> tuple[Any, _MemberResiduals]:
     change = _change_of_reference(axes, p, weights)
-    mixture, r = _log_ratios(axes[:1], p, change, weights)
+    mixture, r = _ratios_to_mixture(axes[:1], p, change, weights)
     distances = class_sum(defined(relative_entropy_term(p, mixture, r), p), axes[1:])
     entropies = class_sum(p * -log(lift(p)), axes[1:])
-    kept = _Residuals(None, entropies, None, distances, None)
+    kept = _MemberResiduals(None, entropies, None, distances, None)
     return _values(axes, entropies, distances, weights), kept
 
 
 def _information_partials(
-    axes: Axes, residuals: _Residuals, p: Array, weights: Array
+    axes: Axes, residuals: _MemberResiduals, p: Array, weights: Array
 ) -> tuple[tuple[Array, Array], ...]:
     """∂I/∂p = a r and ∂H/∂p = −a (log p + 1)."""
-    _, r = _log_ratios(axes[:1], p, _change_of_reference(axes, p, weights), weights)
+    _, r = _ratios_to_mixture(axes[:1], p, _change_of_reference(axes, p, weights), weights)
     entropy = (defined(weights * -(log(lift(p)) + 1.0), p), residuals.entropies)
     return _in_three(entropy, (defined(weights * r, p), residuals.distances))
 

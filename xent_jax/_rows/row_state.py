@@ -10,7 +10,8 @@ the state of the part is
     B = Σ y over entries below m         for the gradient at a likely class, where T < `LONE`;
     i, a                                 the index of the first maximal entry, and what stands
                                          beside it, or one that weighs nearly as much, elsewhere;
-    z_k                                  the entry of class k, 0 in a part without it.
+    z_k                                  the entry of class k, 0 in a part without it;
+    n                                how many entries are above that.
 
 One entry is (z, 0, 0, 0, y, 0). Parts 1 and 2 with d = m₁ − m₂ ≥ 0 make a whole with maximum m₁:
 every depth of part 2 grows by d, every weight shrinks by e^{−d}, and of its 1 + s₂ no entry is left
@@ -55,6 +56,7 @@ class RowSums(NamedTuple):
     index: Array | None
     beside: Array | None
     at_id: Array | None
+    above: Array | None
 
     @property
     def total(self) -> Array:
@@ -99,7 +101,7 @@ def merge(a: RowSums, b: RowSums) -> RowSums:
         return jnp.where(first, y, x)
 
     lower_total = 1.0 + lower(a.rest, b.rest)
-    spread = index = beside = at_id = None
+    spread = index = beside = at_id = above = None
     if a.spread is not None and b.spread is not None:
         # e^{−d}·d first: where it is 0, d times the total may be too large a number.
         grown = shrink * lower(a.spread, b.spread) + (shrink * d) * lower_total
@@ -110,6 +112,8 @@ def merge(a: RowSums, b: RowSums) -> RowSums:
         beside = jnp.where(tie, jnp.maximum(a.beside, b.beside), upper(a.beside, b.beside))
     if a.at_id is not None and b.at_id is not None:
         at_id = a.at_id + b.at_id
+    if a.above is not None and b.above is not None:
+        above = a.above + b.above
     masses = list(zip(a.masses, b.masses, strict=True))
     lower_masses = [lower(*both) for both in masses]
     return RowSums(
@@ -128,6 +132,7 @@ def merge(a: RowSums, b: RowSums) -> RowSums:
         index=index,
         beside=beside,
         at_id=at_id,
+        above=above,
     )
 
 
@@ -160,7 +165,7 @@ def merge_shards(axes: Axes, z: Array, part: RowSums) -> RowSums:
     top = d == 0.0
     shard = lax.axis_index(names)
     first = shard == -lax.pmax(jnp.where(top, -shard, -lax.axis_size(names)), names)
-    spread = index = beside = at_id = None
+    spread = index = beside = at_id = above = None
     if part.spread is not None:
         spread = lax.psum(shrink * part.spread + (shrink * d) * total, names)
     if part.index is not None:
@@ -170,6 +175,8 @@ def merge_shards(axes: Axes, z: Array, part: RowSums) -> RowSums:
         beside = lax.pmax(jnp.where(top, part.beside, -infinity(m)), names)
     if part.at_id is not None:
         at_id = lax.psum(part.at_id, names)
+    if part.above is not None:
+        above = lax.psum(part.above, names)
     return RowSums(
         maximum=m,
         rest=lax.psum(jnp.where(first, part.rest, shrink * total), names),
@@ -186,4 +193,5 @@ def merge_shards(axes: Axes, z: Array, part: RowSums) -> RowSums:
         index=index,
         beside=beside,
         at_id=at_id,
+        above=above,
     )

@@ -43,12 +43,14 @@ from .row_state import (
 
 
 class Logits(NamedTuple):
-    """A row's logits, labels that weigh its entries, what stands beside them, and a class id."""
+    """A row's logits, labels that weigh its entries, what stands beside them, a class id, and z_k
+    where the entries above it are counted."""
 
     z: Array
     labels: tuple[Array, ...] = ()
     beside: Array | None = None
     id: Array | None = None
+    at_id: Array | None = None
 
 
 class Asked(NamedTuple):
@@ -59,6 +61,7 @@ class Asked(NamedTuple):
 
     spread: bool = False
     index: bool = False
+    above: bool = False
     exact: bool = True
 
 
@@ -70,7 +73,14 @@ def row_sums(axes: Axes, *rows: Logits, asked: Asked = NOTHING_MORE) -> tuple[Ro
 
     A row without a possible class has s = NaN.
     """
+    if asked.above:
+        rows = tuple(row._replace(at_id=_entry_at_id(axes, row)) for row in rows)
     return _row_sums(axes, asked, rows)
+
+
+def _entry_at_id(axes: Axes, row: Logits) -> Array:
+    assert row.id is not None
+    return lax.stop_gradient(widen(take_class(row.z, row.id, axes)))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -95,7 +105,7 @@ def _row_sums_jvp(axes: Axes, asked: Asked, primals: Any, tangents: Any) -> Any:
     def plain(rows: tuple[Logits, ...]) -> tuple[RowSums, ...]:
         return tuple(
             _sums_below(axes, lax.stop_gradient(s.maximum), typed_row(row), asked)._replace(
-                index=s.index, beside=s.beside, at_id=_at_id_by_sum(axes, row)
+                index=s.index, beside=s.beside, at_id=_at_id_by_sum(axes, row), above=s.above
             )
             for row, s in zip(rows, sums, strict=True)
         )
@@ -123,7 +133,7 @@ def typed_row(row: Logits) -> Logits:
     others = (*(y.astype(dtype) for y in row.labels),)
     others = others if row.beside is None else (*others, lax.stop_gradient(row.beside))
     shape = jnp.broadcast_shapes(row.z.shape, *(x.shape for x in others))
-    ids = () if row.id is None else (row.id,)
+    ids = tuple(x for x in (row.id, row.at_id) if x is not None)
     every = (row.z, *others, *ids)
     z, *others = (vary_like(jnp.broadcast_to(x, shape), *every) for x in (row.z, *others))
     count = len(row.labels)
@@ -131,7 +141,7 @@ def typed_row(row: Logits) -> Logits:
         z,
         tuple(others[:count]),
         None if row.beside is None else others[count],
-        None if row.id is None else vary_like(row.id, z),
+        *(None if x is None else vary_like(x, z) for x in (row.id, row.at_id)),
     )
 
 
@@ -171,6 +181,7 @@ def _entry(axes: Axes, row: Logits, asked: Asked) -> RowSums:
         index=jnp.broadcast_to(class_index(z, axes), z.shape) if asked.index else None,
         beside=None if row.beside is None else finite_logits(row.beside),
         at_id=None if row.id is None else _masked_to_id(axes, row),
+        above=_above_id(row),
     )
 
 
@@ -178,6 +189,11 @@ def _masked_to_id(axes: Axes, row: Logits) -> Array:
     """The logits as they were given, 0 at all other classes than that of the id."""
     assert row.id is not None
     return jnp.where(is_class(row.id, row.z, axes), widen(row.z), 0.0)
+
+
+def _above_id(row: Logits) -> Array | None:
+    """1 at the entries above that of the id."""
+    return None if row.at_id is None else (widen(row.z) > row.at_id).astype(jnp.int32)
 
 
 def two_passes(axes: Axes, asked: Asked, rows: tuple[Logits, ...]) -> tuple[RowSums, ...]:
@@ -202,6 +218,8 @@ def _passes_over(axes: Axes, asked: Asked, row: Logits) -> RowSums:
         known = jnp.where(here, row.id, 0)
         entry = widen(of_bits(lambda z: take_class(z, known, axes), row.z))
         sums = sums._replace(at_id=jnp.where(here, entry, 0.0))
+        if (above := _above_id(row)) is not None:
+            sums = sums._replace(above=class_sum(above, axes).astype(above.dtype))
         if beside_id:
             others = _twice_weight_of_others(axes, m, row.z, row.id)
             # A select first: XLA:CPU sums slowly where arithmetic follows in the same loop.
@@ -249,4 +267,5 @@ def _sums_below(axes: Axes, m: Array, row: Logits, asked: Asked) -> RowSums:
         index=None,
         beside=None,
         at_id=None,
+        above=None,
     )

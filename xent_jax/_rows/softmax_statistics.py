@@ -7,7 +7,8 @@ With the sums of `row_sums`, u = m − z and p = e^{−u}/T:
     under_share     the same under a second distribution, that of label smoothing;
     logsumexp       m + log1p(s);
     entropy         log1p(s) + E/T;
-    argmax          the first class of the highest logit.
+    argmax          the first class of the highest logit;
+    rank            how many logits are above that of a class id.
 
 A loss at a class id is a function of these numbers, and differentiates by itself.
 """
@@ -24,6 +25,9 @@ from .._math.elementary import expm1, log1p
 from .row_function import RowFunction
 from .row_state import LONE, RowSums, exact_weight, finite_logits, infinity, is_top
 from .row_sums import Asked, Logits, row_sums
+
+# Numbers without a derivative.
+_INDICES = ("argmax", "rank")
 
 
 class _Residuals(NamedTuple):
@@ -44,28 +48,27 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
     # The cost of a label below the maximum is far more than a rounding of T, and other numbers are
     # small beside it; what is no loss of an id is exact by itself.
     exact = "at_label" not in every or "entropy" in every
-    asked = Asked("entropy" in every, "argmax" in every, exact)
+    asked = Asked("entropy" in every, "argmax" in every, "rank" in every, exact)
 
     def formula(axes: Axes, z: Array, labels: Array, weights: Array, share: Array) -> Any:
         targets = _targets(every, labels, weights, share)
-        row = Logits(z, tuple(targets.values()), id=labels if "at_label" in every else None)
+        has_id = "at_label" in every or "rank" in every
+        row = Logits(z, tuple(targets.values()), id=labels if has_id else None)
         (sums,) = row_sums(axes, row, asked=asked)
         log_total = log1p(sums.rest)
-        values = {"argmax": sums.index, "logsumexp": _unclipped(sums.maximum + log_total)}
+        values = {"argmax": sums.index, "rank": sums.above}
+        values["logsumexp"] = _unclipped(sums.maximum + log_total)
         if sums.spread is not None:
             values["entropy"] = log_total + sums.spread / sums.total
         for name, cost, mass in zip(targets, sums.costs, sums.masses, strict=True):
             values[name] = cost + mass * log_total
         excess = None
         if sums.at_id is not None:
-            depth = _depth_of_label(sums.at_id, sums.maximum)
-            # The label is the maximum, also where its logit was rounded in another way; its depth
-            # still moves with it, as m is held constant.
-            alone = is_top(depth) & (sums.total < LONE)
-            depth = depth - jnp.where(alone, lax.stop_gradient(depth), 0.0)
-            cost = depth + log_total
+            cost = _depth_of_label(sums, sums.at_id) + log_total
             values["at_label"], excess = cost, expm1(-cost)
-        kept = sums._replace(costs=tuple(None for _ in sums.costs), index=None, at_id=None)
+        kept = sums._replace(
+            costs=tuple(None for _ in sums.costs), index=None, at_id=None, above=None
+        )
         return tuple(values[name] for name in every), _Residuals(kept, excess)
 
     def partials(
@@ -86,7 +89,7 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
             if name == "under_labels":
                 of_share = (widen(weights) * cost, widen(labels) * cost)
             found[name] = (pull_to_labels(sums, i, u, p, y), *of_share)
-        return tuple(found[name] for name in names if name != "argmax")
+        return tuple(found[name] for name in names if name not in _INDICES)
 
     alone = every == ("at_label",) or every == ("at_label", "logsumexp")
     return RowFunction(formula, partials, is_one_loop=alone)
@@ -117,12 +120,17 @@ def pull_to_labels(sums: RowSums, i: int, u: Array, p: Array, y: Array) -> Array
     return p * others - y * ((sums.rest - expm1(-u)) / sums.total)
 
 
-def _depth_of_label(z_y: Array, m: Array) -> Array:
+def _depth_of_label(sums: RowSums, z_y: Array) -> Array:
     """u_y; against +inf any other logit has probability 0."""
+    m = sums.maximum
     far = infinity(m)
     unlikely = (z_y == -jnp.inf) | ((m >= far) & (z_y < far))
     # A finite z_y stays as it is: the lowest number of a dtype is a usual mask.
-    return jnp.where(unlikely, jnp.inf, m - jnp.minimum(widen(z_y), far))
+    depth = jnp.where(unlikely, jnp.inf, m - jnp.minimum(widen(z_y), far))
+    # The label is the maximum, also where its logit was rounded in another way; its depth still
+    # moves with it, as m is held constant.
+    alone = is_top(depth) & (sums.total < LONE)
+    return depth - jnp.where(alone, lax.stop_gradient(depth), 0.0)
 
 
 def _unclipped(logsumexp: Array) -> Array:
