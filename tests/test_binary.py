@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from jax.experimental import checkify
 
 import xent_jax
 
@@ -147,3 +148,11 @@ def test_beside_logits_and_classes():
     want = xent_jax.sigmoid_cross_entropy(zq, p)
     np.testing.assert_allclose(xent_jax.binary_cross_entropy(p, q), want, 1e-5)
     np.testing.assert_allclose(xent_jax.binary_entropy(p), xent_jax.sigmoid_entropy(z), 1e-5)
+
+
+def test_value_checks_send_logits_to_their_own_row():
+    f = functools.partial(xent_jax.binary_cross_entropy, np.float32(1))
+    with xent_jax.value_checks():
+        error, _ = checkify.checkify(f, errors=checkify.user_checks)(np.float32(2.5))
+    wanted = "binary_cross_entropy: q holds a NaN, or a number outside [0, 1]; for logits take "
+    assert wanted + "sigmoid_cross_entropy." in error.get()

@@ -9,8 +9,8 @@ Pure functions, compiled already, one number per example:
     logits, independent   sigmoid_entropy   sigmoid_cross_entropy   sigmoid_kl_divergence, …
     features @ weights    linear_softmax_entropy, …                 linear_softmax_kl_divergence, …
 
-and losses (focal, poly-1, generalised, any of a token), information measures, and what imbalanced
-classes need. What all of them have in common:
+and losses (focal, poly-1, generalised, any of a token), information measures, of ensembles too, and
+what imbalanced classes need. What all of them have in common:
 
 - Data are positional, options are keywords. (p, q) is D(p‖q), p the truth; (logits, labels) in that
   order. Log-probabilities of classes are logits (not in the elementwise sigmoid row).

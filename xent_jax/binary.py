@@ -55,7 +55,7 @@ def binary_entropy(
     """
     name = "binary_entropy"
     p, kept = element_data(name, "p", p, where)
-    _check(name, "p", p)
+    check.binary_probabilities(name, "p", p)
     return finish_elements(name, binary_entropy_row((), None, p), kept, base)
 
 
@@ -177,9 +177,5 @@ def binary_js_divergence(
 def _of_pair(name: str, row: Any, p: Any, q: Any, where: Any, base: Any) -> Array:
     p, q, kept = element_pair(name, ("p", "q"), (p, q), where)
     for argument, x in (("p", p), ("q", q)):
-        _check(name, argument, x)
+        check.binary_probabilities(name, argument, x)
     return finish_elements(name, row((), None, p, q), kept, base)
-
-
-def _check(name: str, argument: str, x: Array) -> None:
-    check.unit_interval(name, argument, lambda: (x >= 0) & (x <= 1))

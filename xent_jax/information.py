@@ -165,7 +165,8 @@ def mutual_information(
 
     References: Cover & Thomas (2006), Elements of Information Theory, equation 2.28.
 
-    See also: `conditional_entropy`, which is H(Y) − I; `kl_divergence`.
+    See also: `conditional_entropy`, which is H(Y) − I; `ensemble_information` and
+    `softmax_ensemble_information` where X is the member of an ensemble; `kl_divergence`.
     """
     rows = Rows(axis, where, base, keepdims)
     return _of_joint("mutual_information", mutual_information_row, joint, rows)

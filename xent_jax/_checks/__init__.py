@@ -43,6 +43,7 @@ from .masks import mask as mask
 from .options import log_base as log_base
 from .options import precision as precision
 from .options import reduction as reduction
+from .values import binary_probabilities as binary_probabilities
 from .values import ids_in_range as ids_in_range
 from .values import no_nan as no_nan
 from .values import probabilities as probabilities

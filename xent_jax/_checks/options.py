@@ -10,7 +10,7 @@ from .general import one_of
 
 def log_base(name: str, base: Any) -> float:
     try:
-        number = float(base)
+        number = float(None if isinstance(base, str) else base)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: base must be a number or None, got {base!r}.") from None
     if not number > 0.0 or number == 1.0 or number == float("inf"):

@@ -59,5 +59,11 @@ def unit_interval(name: str, argument: str, valid: Callable[[], Array]) -> None:
     condition(valid, f"{name}: {argument} holds a value outside [0, 1] that is not ignored.")
 
 
+def binary_probabilities(name: str, argument: str, p: Array) -> None:
+    hint = f"for logits take {name.replace('binary', 'sigmoid')}."
+    message = f"{name}: {argument} holds a NaN, or a number outside [0, 1]; {hint}"
+    condition(lambda: (p >= 0) & (p <= 1), message)
+
+
 def some_class_possible(name: str, argument: str, possible: Callable[[], Array]) -> None:
     condition(possible, f"{name}: a row of {argument} is −inf everywhere: no class is possible.")
