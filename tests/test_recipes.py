@@ -11,6 +11,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from .benchmarks import hlo
 from .cases import quick
 from .documents import run
 from .selection import cpu_program, slow, usually
@@ -193,6 +194,19 @@ def test_no_array_of_pairs_times_pairs(recipe, name, devices):
     largest = max(np.prod([int(n) for n in shape.split(",")]) for shape in shapes)
     assert largest <= count**2 / 8 / 8
     assert compiled.memory_analysis().temp_size_in_bytes < 4 * count**2 / 8
+
+
+@cpu_program
+@in_float32
+@pytest.mark.slow
+def test_one_exchange_serves_both_directions(recipe):
+    """Images are gathered once and their gradients scattered once; all else is small."""
+    split = NamedSharding(recipe(BY_HAND)["mesh"], P("data"))
+    vectors = jax.ShapeDtypeStruct((4096, 64), "float32", sharding=split)
+    step = recipe(BY_HAND)["learn_by_hand"].lower(vectors, vectors, np.float32(SCALE))
+    found = hlo.transfers(step.compile().as_text())
+    large = [(t.kind, t.times) for t in found if t.nbytes > 4 * 4096 * 8]
+    assert sorted(large) == [("all-gather", 1), ("reduce-scatter", 1)]
 
 
 def plain_log_prob(names, x, w):
