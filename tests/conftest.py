@@ -41,3 +41,10 @@ def cpu_devices(request):
         yield
     if several:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def as_by_default():
+    """The promotion that those have who set nothing."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
