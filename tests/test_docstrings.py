@@ -21,6 +21,8 @@ OPTIONS = {
     "b": "(K,), added to the logits; or one number.",
     "bp": "(K,), added to the logits; or one number.",
     "bq": "(K,), added to the logits; or one number.",
+    "bins": "B, how many bins, a Python int.",
+    "binning": '"width" for bins (k/B, (k + 1)/B], "mass" for bins of equal weight.',
     "axis": "the class axis, or several axes that hold one distribution together.",
     "where": "boolean; False means that the outcome does not exist: it adds nothing.",
     "weights": "one weight per example, 1 by default; 0 leaves it out.",

@@ -41,6 +41,16 @@ def example_weights(name: str, given: Any, shape: tuple[int, ...], per: str, of:
     return of_shape(name, "weights", weights, shape, f"hold one number per {per}", of)
 
 
+def known_weights(
+    name: str, given: Any, shape: tuple[int, ...], per: str, of: str
+) -> tuple[Array, Array]:
+    """One number per example, and which of them are finite and not negative."""
+    weights = example_weights(name, given, shape, per, of)
+    valid = (weights >= 0) & (weights < float("inf"))
+    condition(lambda: valid, f"{name}: weights holds a negative, infinite or NaN number.")
+    return weights, valid
+
+
 def class_weight_sharding(name: str, weights: Array, logits: Array, axis: int) -> None:
     """Under an explicit mesh the weights are split as the classes are, or not at all."""
     (given,), wanted = jax.typeof(weights).sharding.spec, jax.typeof(logits).sharding.spec[axis]
