@@ -219,10 +219,10 @@ def _calls():
     yield call("softmax_brier_score", "zp", "ids", named={"where": "kept"}, ignore_index=-1)
     yield call("softmax_brier_score", "zp", "y", keepdims=True)
     for name in ("expected_calibration_error", "reliability_curve", "brier_decomposition"):
-        yield call(name, "parts", "bits")
+        yield call(name, "parts", "bits", bins=3)
         yield call(name, "parts", "p", named={"weights": "q"}, bins=4, binning="mass")
     yield call("fit_temperature", "zp", "unsure")
-    yield call("fit_temperature", "zp", "ids", named={"weights": "per row"})
+    yield call("fit_temperature", "zp", "unsure", named={"where": "kept", "weights": "per row"})
 
 
 CALLS = tuple(_calls())

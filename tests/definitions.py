@@ -277,7 +277,7 @@ def _in_bins(confidence, outcome, bins=15, binning="width", weights=None):
     inner = np.arange(1, bins) / bins
     if binning == "mass":
         rank = np.array([np.sum(w * ((c < x) + (c == x) / 2)) for x in c]) / np.sum(w)
-        inner = np.array([max([0.0, *c[rank <= share]]) for share in inner])
+        inner = np.array([max([0.0, *c[(rank <= share) & (w > 0)]]) for share in inner])
     k = np.searchsorted(inner, c)
     return [(c[k == i], o[k == i], w[k == i]) for i in range(bins)], np.r_[0, inner, 1]
 
@@ -312,11 +312,13 @@ def brier_decomposition(*forecasts, **options):
     return tuple(map(np.asarray, (score, reliability, resolution, spread, within)))
 
 
-def fit_temperature(z, labels, weights=1.0):
+def fit_temperature(z, labels, where=None, weights=1.0):
     """By bisection of log T on the slope of the loss by 1/T."""
     z = np.asarray(z, float)
     ids = np.issubdtype(labels.dtype, np.integer)
     y = np.eye(z.shape[-1])[labels] if ids else labels
+    if where is not None:
+        z, y = z[..., where], y[..., where]
     low, high = np.log(np.ptp(z)) + np.array([-20.0, 20.0])
     for _ in range(100):
         middle = (low + high) / 2

@@ -72,7 +72,7 @@ def test_brier_score_of_logits_in_60_digits(dtype, soft):
         value, slopes, (primal, along) = in_both_modes(z, y, v)
         if not soft:
             of_ids = jax.grad(lambda z: softmax_brier_score(z, LABELS).sum())(z)
-            np.testing.assert_array_equal(of_ids, slopes[0])
+            np.testing.assert_allclose(of_ids, slopes[0], bar, bar * np.abs(of_ids).max())
     for i, case in enumerate(CASES):
         want, *gradients = exact_brier(z[i], y[i])
         for got in (value[i], primal[i]):
@@ -92,7 +92,7 @@ def test_confident_rows_keep_every_digit():
     for z, label, g in zip(CONFIDENT, (0, 2, 0), slope):
         want, by_z, _ = exact_brier(z, np.eye(4)[label])
         np.testing.assert_allclose(softmax_brier_score(z, label), want, 1e-6)
-        np.testing.assert_allclose(g, by_z, 2e-6)
+        np.testing.assert_allclose(g, by_z, 2e-6, 1e-7 * np.abs(by_z).max())
     wrong = softmax_brier_score(CONFIDENT[0], 3)
     np.testing.assert_allclose(wrong, 2.0, 1e-6)
     assert value > 0
@@ -113,7 +113,7 @@ def test_brier_edges():
     # An id on a class that does not exist.
     kept = np.array([False, True, True])
     np.testing.assert_allclose(softmax_brier_score(np.zeros(3), 0, where=kept), 1.5, 1e-6)
-    np.testing.assert_allclose(brier_score(np.array([0.2, 0.5, 0.5]), 0, where=kept), 0.5, 1e-6)
+    np.testing.assert_allclose(brier_score(np.array([0.2, 0.5, 0.5]), 0, where=kept), 1.5, 1e-6)
     p = np.array([[0.5, 0.5], [-0.1, 1.1], [NAN, 1.0], [0.25, 0.75]], np.float32)
     np.testing.assert_allclose(brier_score(p, [0, 0, 0, 2]), [0.5, NAN, NAN, NAN], 1e-6)
     np.testing.assert_array_equal(brier_score(p[:1], np.array([[-0.5, 1.5]])), [NAN])
@@ -467,9 +467,10 @@ def test_temperature_in_both_modes_and_batches():
         rng = np.random.default_rng(1)
         v = rng.normal(size=z.shape), rng.uniform(size=w.shape)
         _, along = jax.jvp(lambda z, w: fit(z, labels, w), (z, w), v)
-        ends = [fit(z + s * v[0], labels, w + s * v[1]) for s in (1e-5, -1e-5)]
+        # A weight of 0 moves to one side alone.
+        near, far = (fit(z + s * v[0], labels, w + s * v[1]) for s in (1e-4, 2e-4))
         np.testing.assert_allclose((by_z * v[0]).sum((1, 2)) + (by_w * v[1]).sum(1), along, 1e-10)
-        np.testing.assert_allclose((ends[0] - ends[1]) / 2e-5, along, 1e-6)
+        np.testing.assert_allclose((4 * near - 3 * many - far) / 2e-4, along, 1e-5)
     assert fit_temperature(z.astype(jnp.bfloat16)[0], labels[0]).dtype == jnp.float32
 
 

@@ -48,12 +48,12 @@ from .binary import binary_cross_entropy as binary_cross_entropy
 from .binary import binary_entropy as binary_entropy
 from .binary import binary_js_divergence as binary_js_divergence
 from .binary import binary_kl_divergence as binary_kl_divergence
+from .brier import brier_score as brier_score
+from .brier import softmax_brier_score as softmax_brier_score
 from .calibration import brier_decomposition as brier_decomposition
-from .calibration import brier_score as brier_score
 from .calibration import expected_calibration_error as expected_calibration_error
 from .calibration import fit_temperature as fit_temperature
 from .calibration import reliability_curve as reliability_curve
-from .calibration import softmax_brier_score as softmax_brier_score
 from .imbalance import balanced_class_weights as balanced_class_weights
 from .imbalance import class_frequencies as class_frequencies
 from .imbalance import effective_number_weights as effective_number_weights

@@ -19,8 +19,8 @@ class ReliabilityCurve(NamedTuple):
     Bin k holds the forecasts with edges[k] < confidence ≤ edges[k + 1].
 
     Example:
-        >>> ReliabilityCurve._fields
-        ('confidence', 'frequency', 'weight', 'edges')
+        >>> ReliabilityCurve(0.5, 0.4, 1.0, (0.0, 1.0)).frequency
+        0.4
     """
 
     confidence: Array
@@ -33,8 +33,8 @@ class BrierDecomposition(NamedTuple):
     """The parts of a Brier score: score = reliability − resolution + uncertainty + within.
 
     Example:
-        >>> BrierDecomposition._fields
-        ('score', 'reliability', 'resolution', 'uncertainty', 'within')
+        >>> BrierDecomposition(0.19, 0.065, 0.0625, 0.1875, 0.0).resolution
+        0.0625
     """
 
     score: Array
@@ -143,7 +143,10 @@ def _of_mass(confidence: Array, weights: Array, bins: int) -> Array:
     below = lax.cummax(jnp.where(new, upto[:-1], 0.0))
     through = lax.cummin(jnp.where(last, upto[1:], jnp.inf), reverse=True)
     limits = 2.0 * jnp.arange(1, bins, dtype=w.dtype) * upto[-1]
-    return c[jnp.searchsorted((below + through) * bins, limits, side="right")]
+    ranks = (below + through) * bins
+    if isinstance(ranks.size, int):
+        return c[jnp.searchsorted(ranks, limits, side="right")]
+    return c[jnp.sum((ranks[:, None] <= limits).astype(jnp.int32), axis=0)]  # of a symbolic size
 
 
 def _bin_of(confidence: Array, edges: Array) -> Array:

@@ -52,7 +52,7 @@ def best_temperature(
     w = w if mask is None else jnp.where(mask == 0.0, 0.0, w)
 
     sample = Sample(z, mask, w, depth)
-    flat = _expected_depth(axes, sample, jnp.zeros_like(depth))
+    flat = _total_expected(axes, sample, jnp.zeros_like(depth))
     regular = (depth > 0.0) & (depth < flat)
     temperature = 1.0 / inverse_temperature(axes, sample, regular)
     limit = jnp.where(depth > 0.0, jnp.inf, jnp.where(flat > 0.0, 0.0, 1.0))
@@ -65,7 +65,7 @@ def _total(x: Array) -> Array:
     return jnp.sum(x) if in_explicit_mesh(x) else sum_in_steps(x.ravel())
 
 
-def _expected_depth(axes: Any, sample: Sample, beta: Array) -> Array:
+def _total_expected(axes: Any, sample: Sample, beta: Array) -> Array:
     """Σ w Y E[u] under softmax(βz), which falls as β grows."""
     z, mask, w, _ = sample
     beta = beta.reshape((1,) * z.ndim)
@@ -91,7 +91,7 @@ def search(axes: Any, sample: Sample, regular: Array) -> tuple[Array, Array]:
 
     def step(at: _Search) -> _Search:
         beta = at.beta
-        moving = partial(_expected_depth, axes, sample)
+        moving = partial(_total_expected, axes, sample)
         found, slope = jax.jvp(moving, (beta,), (jnp.ones_like(beta),))
         low, high = jnp.where(found > depth, beta, at.low), jnp.where(found > depth, at.high, beta)
         ahead = log_ratio(jnp.maximum(found, smallest(found)), depth) * (found / slope)
@@ -124,10 +124,10 @@ def _inverse_temperature_jvp(axes: Any, primals: Any, tangents: Any) -> tuple[Ar
     # By the implicit function theorem: a loop of unknown length has no reverse mode.
     (sample, regular), (moving, _) = primals, tangents
     beta = inverse_temperature(axes, sample, regular)
-    slope = jax.jvp(partial(_expected_depth, axes, sample), (beta,), (jnp.ones_like(beta),))[1]
+    slope = jax.jvp(partial(_total_expected, axes, sample), (beta,), (jnp.ones_like(beta),))[1]
 
     def expected(z: Array, w: Array) -> Array:
-        return _expected_depth(axes, sample._replace(logits=z, weights=w), beta)
+        return _total_expected(axes, sample._replace(logits=z, weights=w), beta)
 
     change = jax.jvp(expected, (sample.logits, sample.weights), (moving.logits, moving.weights))[1]
     usable = regular & (slope < 0.0)

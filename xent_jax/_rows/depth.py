@@ -18,7 +18,7 @@ from .row_function import RowFunction
 from .row_state import finite_logits, infinity
 
 
-def _depths(axes: Axes, z: Array) -> tuple[Array, Array]:
+def _below_top(axes: Axes, z: Array) -> tuple[Array, Array]:
     """u, 0 for a class of probability 0, and which classes are; NaN for a row of such alone."""
     m = finite_logits(class_max(z, axes))
     u = jnp.where(m > -infinity(m), m, jnp.nan) - finite_logits(z)
@@ -27,17 +27,17 @@ def _depths(axes: Axes, z: Array) -> tuple[Array, Array]:
 
 
 def _label_depth(axes: Axes, z: Array, labels: Array) -> tuple[Array, tuple[()]]:
-    (u, never), y = _depths(axes, z), shares(axes, labels, z)
+    (u, never), y = _below_top(axes, z), shares(axes, labels, z)
     return class_sum(y * jnp.where(never & (y > 0.0), jnp.inf, u), axes), ()
 
 
 def _label_depth_partials(axes: Axes, _: Any, z: Array, labels: Array) -> tuple[Array, Array]:
-    u, never = _depths(axes, z)
+    u, never = _below_top(axes, z)
     return -shares(axes, labels, z), jnp.where(never, largest(u), u)
 
 
 def _expected_depth(axes: Axes, z: Array, beta: Array) -> tuple[Array, tuple[Array, Array]]:
-    u, never = _depths(axes, z)
+    u, never = _below_top(axes, z)
     w = jnp.where(never, 0.0, exp(-beta * u))
     total = class_sum(w, axes)
     mean = class_sum(w * u, axes) / total
@@ -49,7 +49,7 @@ def _expected_depth_partials(
 ) -> tuple[Array, Array]:
     # By β −Var[u], whose terms stand where a slope of the shape of the logits would.
     total, mean = residuals
-    u, never = _depths(axes, z)
+    u, never = _below_top(axes, z)
     p = jnp.where(never, 0.0, exp(-beta * u)) / total
     away = u - mean
     return p * (beta * away - 1.0), -(p * away) * away
