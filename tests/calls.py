@@ -220,7 +220,8 @@ def _calls():
     yield call("softmax_brier_score", "zp", "y", keepdims=True)
     for name in ("expected_calibration_error", "reliability_curve", "brier_decomposition"):
         yield call(name, "parts", "bits", bins=3)
-        yield call(name, "parts", "p", named={"weights": "q"}, bins=4, binning="mass")
+        named = {} if name == "reliability_curve" else {"weights": "q"}
+        yield call(name, "parts", "p", named=named, bins=4, binning="mass")
     yield call("fit_temperature", "zp", "unsure")
     yield call("fit_temperature", "zp", "unsure", named={"where": "kept", "weights": "per row"})
 

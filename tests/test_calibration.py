@@ -65,21 +65,25 @@ def in_both_modes(z, y, v):
 @pytest.mark.parametrize("soft", [False, True])
 def test_brier_score_of_logits_in_60_digits(dtype, soft):
     bar, tiny = (3e-6 if dtype == np.float32 else 1e-13), np.finfo(dtype).tiny
+    eps = np.finfo(dtype).eps  # what labels that are near a prediction are rounded by
     z = FIRST.astype(dtype)
     y = probabilities(SECOND, None, dtype) if soft else np.eye(10, dtype=dtype)[LABELS]
     v = tuple(np.random.default_rng(0).normal(size=(2, *z.shape)).astype(dtype))
     with jax.enable_x64(dtype == np.float64):
-        value, slopes, (primal, along) = in_both_modes(z, y, v)
+        found = jax.tree.map(np.asarray, in_both_modes(z, y, v))
+        value, slopes, (primal, along) = found
         if not soft:
             of_ids = jax.grad(lambda z: softmax_brier_score(z, LABELS).sum())(z)
             np.testing.assert_allclose(of_ids, slopes[0], bar, bar * np.abs(of_ids).max())
     for i, case in enumerate(CASES):
         want, *gradients = exact_brier(z[i], y[i])
         for got in (value[i], primal[i]):
-            assert abs(got - want) <= bar * want + tiny, case.name
+            assert abs(got - want) <= bar * want + soft * 4 * eps * (want**0.5 + eps) + tiny, (
+                case.name
+            )
         moved = bound = 0.0
         for got, g, direction in zip(slopes, gradients, v):
-            allowed = bar * np.abs(g).max() + tiny
+            allowed = bar * np.abs(g).max() + soft * eps + tiny
             assert np.abs(got[i] - g).max() <= allowed, case.name
             moved, bound = moved + np.dot(g, direction[i]), bound + 10 * allowed
         assert abs(along[i] - moved) <= bound, case.name

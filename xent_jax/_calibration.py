@@ -77,8 +77,8 @@ class Bins(NamedTuple):
         means = self.means(x)
         if in_explicit_mesh(self.index):
             # JAX refuses to gather by indices that are split over devices.
-            bins = lax.broadcasted_iota(jnp.int32, (1,) * x.ndim + means.shape, x.ndim)
-            return x - jnp.sum(jnp.where(self.index[..., None] == bins, means, 0.0), axis=-1)
+            here = self.index[..., None] == _last_axis(jnp.arange(len(means)), x)
+            return x - jnp.sum(jnp.where(here, _last_axis(means, x), 0.0), axis=-1)
         return x - means.at[self.index].get(mode="promise_in_bounds")
 
 
@@ -144,16 +144,23 @@ def _of_mass(confidence: Array, weights: Array, bins: int) -> Array:
     through = lax.cummin(jnp.where(last, upto[1:], jnp.inf), reverse=True)
     limits = 2.0 * jnp.arange(1, bins, dtype=w.dtype) * upto[-1]
     ranks = (below + through) * bins
-    if isinstance(ranks.size, int):
-        return c[jnp.searchsorted(ranks, limits, side="right")]
-    return c[jnp.sum((ranks[:, None] <= limits).astype(jnp.int32), axis=0)]  # of a symbolic size
+    if in_explicit_mesh(c) or not isinstance(ranks.size, int):  # which searchsorted refuses
+        return jnp.max(
+            jnp.where(ranks[:, None] <= limits[None], c[1:, None], -1.0), 0, initial=-1.0
+        )
+    return c[jnp.searchsorted(ranks, limits, side="right")]
+
+
+def _last_axis(numbers: Array, x: Array) -> Array:
+    """Numbers per bin or edge, behind the axes of x."""
+    return numbers.reshape((1,) * x.ndim + numbers.shape)
 
 
 def _bin_of(confidence: Array, edges: Array) -> Array:
     """How many of the edges lie below each forecast."""
     c = lax.stop_gradient(confidence)
     if in_explicit_mesh(c):
-        return jnp.sum((c[..., None] > edges).astype(jnp.int32), axis=-1)
+        return jnp.sum((c[..., None] > _last_axis(edges, c)).astype(jnp.int32), axis=-1)
     return jnp.searchsorted(edges, c).astype(jnp.int32)
 
 
