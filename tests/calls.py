@@ -26,7 +26,7 @@ def _data():
     joint = distribution(b, 3 * k).reshape(b, 3, k)
     ids, bits = rng.integers(0, k, b).astype(np.int32), rng.integers(0, 2, (b, k)).astype(np.int32)
     few = np.stack([ids, (ids + 1) % k], -1)
-    return {
+    data = {
         "p": ("b, 7", distribution(b, k)),
         "q": ("b, 7", distribution(b, k)),
         "y": ("b, 7", distribution(b, k)),
@@ -53,6 +53,10 @@ def _data():
         "per row": ("b", abs(normal(b))),
         "counts": ("b, 7", rng.integers(1, 99, (b, k)).astype(np.float32)),
     }
+    # Labels that zp is too sure of, by a factor of each row.
+    unsure = np.exp(data["zp"][1] * np.linspace(0.4, 0.9, b)[:, None])
+    unsure = (unsure / unsure.sum(-1, keepdims=True)).astype(np.float32)
+    return data | {"unsure": ("b, 7", unsure)}
 
 
 # name: its shape, "b" the batch, and an array.
@@ -216,6 +220,16 @@ def _calls():
     yield call("logit_adjustment", "counts", named={"tau": "order"})
     yield call("balanced_class_weights", "counts")
     yield call("effective_number_weights", "counts", beta=0.9)
+    yield call("brier_score", "p", "ids")
+    yield call("brier_score", "p", "y")
+    yield call("softmax_brier_score", "zp", "ids", named={"where": "kept"}, ignore_index=-1)
+    yield call("softmax_brier_score", "zp", "y", keepdims=True)
+    for name in ("expected_calibration_error", "reliability_curve", "brier_decomposition"):
+        yield call(name, "parts", "bits", bins=3)
+        named = {} if name == "reliability_curve" else {"weights": "q"}
+        yield call(name, "parts", "p", named=named, bins=4, binning="mass")
+    yield call("fit_temperature", "zp", "unsure")
+    yield call("fit_temperature", "zp", "unsure", named={"where": "kept", "weights": "per row"})
 
 
 CALLS = tuple(_calls())

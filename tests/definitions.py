@@ -270,3 +270,75 @@ def balanced_class_weights(counts):
 def effective_number_weights(counts, beta):
     w = (1 - beta) / (1 - beta**counts)
     return w * counts.shape[-1] / w.sum(-1, keepdims=True)
+
+
+# Calibration.
+
+
+def brier_score(p, labels, where=True, ignore_index=None, keepdims=False):
+    ids = np.issubdtype(labels.dtype, np.integer)
+    y = np.eye(p.shape[-1])[labels] if ids else labels
+    found = np.sum(np.where(where, p - y, 0) ** 2, -1, keepdims=keepdims)
+    return np.where(labels == ignore_index, 0, found) if ids else found
+
+
+def softmax_brier_score(z, labels, where=None, **options):
+    return brier_score(np.exp(_soft(z, where)), labels, **options)
+
+
+def _in_bins(confidence, outcome, bins=15, binning="width", weights=None):
+    """(forecasts, outcomes, weights) of each bin, and the edges between them."""
+    c, o = np.ravel(confidence), np.ravel(outcome)
+    w = np.ones(len(c)) if weights is None else np.ravel(weights)
+    inner = np.arange(1, bins) / bins
+    if binning == "mass":
+        rank = np.array([np.sum(w * ((c < x) + (c == x) / 2)) for x in c]) / np.sum(w)
+        inner = np.array([max([0.0, *c[(rank <= share) & (w > 0)]]) for share in inner])
+    k = np.searchsorted(inner, c)
+    return [(c[k == i], o[k == i], w[k == i]) for i in range(bins)], np.r_[0, inner, 1]
+
+
+def expected_calibration_error(*forecasts, **options):
+    parts, _ = _in_bins(*forecasts, **options)
+    total = sum(np.sum(w) for *_, w in parts)
+    return sum(abs(np.sum(w * (c - o))) for c, o, w in parts) / total
+
+
+def reliability_curve(*forecasts, **options):
+    parts, edges = _in_bins(*forecasts, **options)
+    mass = np.array([np.sum(w) for *_, w in parts])
+    sums = np.array([(np.sum(w * c), np.sum(w * o)) for c, o, w in parts])
+    with np.errstate(invalid="ignore"):
+        return *(sums / mass[:, None]).T, mass / mass.sum(), edges
+
+
+def brier_decomposition(*forecasts, **options):
+    parts, _ = _in_bins(*forecasts, **options)
+    c, o, w = (np.concatenate(x) for x in zip(*parts, strict=True))
+    mean, share = np.average(o, weights=w), 1 / np.sum(w)
+    reliability = resolution = within = 0.0
+    for c_k, o_k, w_k in (part for part in parts if part[2].size):
+        c_mean, o_mean = (np.average(x, weights=w_k) for x in (c_k, o_k))
+        reliability += np.sum(w_k) * (c_mean - o_mean) ** 2 * share
+        resolution += np.sum(w_k) * (o_mean - mean) ** 2 * share
+        around = (c_k - c_mean) ** 2 - 2 * (c_k - c_mean) * (o_k - o_mean)
+        within += np.sum(w_k * around) * share
+    spread = np.sum(w * (o - mean) ** 2) * share
+    score = np.sum(w * (c - o) ** 2) * share
+    return tuple(map(np.asarray, (score, reliability, resolution, spread, within)))
+
+
+def fit_temperature(z, labels, where=None, weights=1.0):
+    """By bisection of log T on the slope of the loss by 1/T."""
+    z = np.asarray(z, float)
+    ids = np.issubdtype(labels.dtype, np.integer)
+    y = np.eye(z.shape[-1])[labels] if ids else labels
+    if where is not None:
+        z, y = z[..., where], y[..., where]
+    low, high = np.log(np.ptp(z)) + np.array([-20.0, 20.0])
+    for _ in range(100):
+        middle = (low + high) / 2
+        p = np.exp(_soft(z * np.exp(-middle)))
+        slope = np.sum(weights * np.sum((p * y.sum(-1, keepdims=True) - y) * z, -1))
+        low, high = (low, middle) if slope < 0 else (middle, high)
+    return np.exp(middle)

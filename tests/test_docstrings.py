@@ -21,6 +21,8 @@ OPTIONS = {
     "b": "(K,), added to the logits; or one number.",
     "bp": "(K,), added to the logits; or one number.",
     "bq": "(K,), added to the logits; or one number.",
+    "bins": "B, how many bins, a Python int.",
+    "binning": '"width" for bins (k/B, (k + 1)/B], "mass" for bins of equal weight.',
     "axis": "the class axis, or several axes that hold one distribution together.",
     "ensemble_axis": "the axis of the members.",
     "where": "boolean; False means that the outcome does not exist: it adds nothing.",

@@ -9,8 +9,8 @@ Pure functions, compiled already, one number per example:
     logits, independent   sigmoid_entropy   sigmoid_cross_entropy   sigmoid_kl_divergence, …
     features @ weights    linear_softmax_entropy, …                 linear_softmax_kl_divergence, …
 
-and losses (focal, poly-1, generalised, any of a token), information measures, of ensembles too, and
-what imbalanced classes need. What all of them have in common:
+and losses (focal, poly-1, generalised, any of a token), information measures, also of ensembles,
+what imbalanced classes need, and calibration. What all of them have in common:
 
 - Data are positional, options are keywords. (p, q) is D(p‖q), p the truth; (logits, labels) in that
   order. Log-probabilities of classes are logits (not in the elementwise sigmoid row).
@@ -40,6 +40,8 @@ what imbalanced classes need. What all of them have in common:
     0.028300 nats
 """
 
+from ._calibration import BrierDecomposition as BrierDecomposition
+from ._calibration import ReliabilityCurve as ReliabilityCurve
 from ._checks import value_checks as value_checks
 from ._ensembles import EnsembleInformation as EnsembleInformation
 from ._statistics import SoftmaxStatistics as SoftmaxStatistics
@@ -47,6 +49,12 @@ from .binary import binary_cross_entropy as binary_cross_entropy
 from .binary import binary_entropy as binary_entropy
 from .binary import binary_js_divergence as binary_js_divergence
 from .binary import binary_kl_divergence as binary_kl_divergence
+from .brier import brier_score as brier_score
+from .brier import softmax_brier_score as softmax_brier_score
+from .calibration import brier_decomposition as brier_decomposition
+from .calibration import expected_calibration_error as expected_calibration_error
+from .calibration import fit_temperature as fit_temperature
+from .calibration import reliability_curve as reliability_curve
 from .ensembles import ensemble_information as ensemble_information
 from .ensembles import softmax_ensemble_information as softmax_ensemble_information
 from .imbalance import balanced_class_weights as balanced_class_weights

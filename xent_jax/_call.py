@@ -21,8 +21,8 @@ _R = TypeVar("_R")
 # Options that a program is compiled for.
 _STATIC = frozenset(
     {"axis", "base", "keepdims", "axis_name", "ignore_index", "kind", "num_classes"}
-    | {"ensemble_axis"}
     | {"reduction", "return_statistics", "chunk_size", "precision"}
+    | {"bins", "binning", "ensemble_axis"}
 )
 # Options that may be traced, with their range: a Python number is judged before the call.
 _TRACEABLE = {

@@ -10,6 +10,7 @@ from . import _checks as check
 from ._call import PythonNumber
 from ._class_axes import in_explicit_mesh
 from ._math.dtypes import match_precision, widen
+from ._math.exact import SUM_STEP, sum_in_steps
 
 
 def frequencies(name: str, labels: Any, num_classes: int, weights: Any) -> Array:
@@ -23,7 +24,7 @@ def frequencies(name: str, labels: Any, num_classes: int, weights: Any) -> Array
         weights = widen(check.example_weights(name, weights, examples, "label", "these labels"))
     if ids:
         weights = jnp.ones_like(labels, jnp.int32) if weights is None else weights
-        return _count(labels, num_classes, weights)
+        return sums_by_class(labels, num_classes, weights)
     shares = jnp.where(labels < 0.0, jnp.nan, widen(labels))
     if weights is not None:
         shares, weights = match_precision(shares, weights)
@@ -31,7 +32,7 @@ def frequencies(name: str, labels: Any, num_classes: int, weights: Any) -> Array
     return jnp.sum(shares, axis=tuple(range(shares.ndim - 1)))
 
 
-def _count(ids: Array, num_classes: int, weights: Array) -> Array:
+def sums_by_class(ids: Array, num_classes: int, weights: Array) -> Array:
     """(K,), the weights of each class added up."""
     zero = jnp.zeros((), weights.dtype)
     if in_explicit_mesh(ids, weights):
@@ -45,7 +46,7 @@ def _count(ids: Array, num_classes: int, weights: Array) -> Array:
     # in no more memory than the examples take. Counts are exact in any case.
     blocks = 1
     if weights.dtype != jnp.int32 and isinstance(ids.size, int):  # not a symbolic one
-        blocks = max(1, min(math.isqrt(ids.size), ids.size // num_classes))
+        blocks = max(1, ids.size // max(num_classes, SUM_STEP))
     weights = weights.ravel()
     if blocks > 1:
         missing = -ids.size % blocks
@@ -53,7 +54,7 @@ def _count(ids: Array, num_classes: int, weights: Array) -> Array:
         weights = jnp.pad(weights, (0, missing))
     ids, weights = ids.reshape(blocks, -1), weights.reshape(blocks, -1)
     sums = jnp.full((blocks, num_classes), zero)
-    return jnp.sum(sums.at[jnp.arange(blocks)[:, None], ids].add(weights, mode="drop"), axis=0)
+    return sum_in_steps(sums.at[jnp.arange(blocks)[:, None], ids].add(weights, mode="drop"))
 
 
 def valid_counts(name: str, given: Any) -> tuple[Array, Array]:

@@ -61,10 +61,10 @@ def _shares(name: str, weights: Any, x: Array, axis: int) -> tuple[Array, Array,
     members = x.shape[axis]
     if weights is None:
         weights = jnp.ones((members,), compute_dtype(x))
-    x, weights = match_precision(x, check.member_weights(name, weights, members))
-    weights = weights.astype(compute_dtype(x))
+    weights, valid = check.known_weights(name, weights, (members,), "member", "this ensemble")
+    x, weights = match_precision(x, weights)
+    weights = jnp.where(valid, weights.astype(compute_dtype(x)), jnp.nan)
     weights = weights.reshape([members if a == axis else 1 for a in range(x.ndim)])
-    weights = jnp.where(weights >= 0.0, weights, jnp.nan)
     return x, weights / jnp.sum(weights), weights == 0.0
 
 

@@ -27,7 +27,7 @@ from ._rows.softmax_statistics import statistics
 _ITSELF = Cost(itself)
 
 
-class _Labelled(NamedTuple):
+class LabelledRows(NamedTuple):
     """Logits and labels of one precision, which rows count, and what the classes weigh."""
 
     logits: Array
@@ -48,7 +48,7 @@ def labelled(
 ) -> Array:
     """Σ_j w_j y_j f(−log p_j) of each row, for labels y smoothed and class weights w."""
     z, axes, kept = logits_data(name, "logits", logits, rows)
-    here = _read(name, z, labels, axes, kept, labelling)
+    here = labelled_rows(name, z, labels, axes, kept, labelling)
     z, dtype = here.logits, compute_dtype(here.logits)
     alpha, z_weight = traced_amounts(name, labelling.label_smoothing, labelling.z_loss, dtype)
     share, count = smoothing_share(kept, here.weights, z, axes)
@@ -75,9 +75,17 @@ def labelled(
     return finish(name, loss, axes, rows)
 
 
-def _read(
-    name: str, z: Array, labels: Any, axes: Axes, kept: Array | None, labelling: Labelling
-) -> _Labelled:
+def labelled_rows(
+    name: str,
+    z: Array,
+    labels: Any,
+    axes: Axes,
+    kept: Array | None,
+    labelling: Labelling,
+    *,
+    argument: str = "logits",
+) -> LabelledRows:
+    """Labels as they are given beside the data of that argument, of which some classes exist."""
     flat_weights = None
     if labelling.class_weights is not None:
         flat_weights = class_weight_array(name, labelling.class_weights, z, axes)
@@ -85,10 +93,10 @@ def _read(
     y, are_ids = check.label_array(name, labels)
     check.ignore_index_for_ids(name, labelling.ignore_index, are_ids)
     if are_ids:
-        y, row_mask = _ids(name, y, z, axes, kept, labelling.ignore_index)
+        y, row_mask = _ids(name, y, z, axes, kept, labelling.ignore_index, argument=argument)
     else:
         z, y = match_precision(z, y)
-        check.soft_label_shape(name, y, z, local(axes))
+        check.soft_label_shape(name, y, z, local(axes), argument=argument)
         y = y if kept is None else jnp.where(kept, y, jnp.zeros((), y.dtype))
         check.probabilities(name, "labels", y)
         row_mask = mask_of_rows(z, axes, kept)
@@ -99,15 +107,22 @@ def _read(
         if are_ids:  # what is left out has no use for its weight
             weight_of_id = weight_of(flat_weights, y, z, axes)
             weight_of_id = jnp.where(row_mask == 0.0, 0.0, weight_of_id)
-    return _Labelled(z, y, are_ids, row_mask, laid, weight_of_id)
+    return LabelledRows(z, y, are_ids, row_mask, laid, weight_of_id)
 
 
 def _ids(
-    name: str, labels: Array, z: Array, axes: Axes, kept: Array | None, ignore_index: int | None
+    name: str,
+    labels: Array,
+    z: Array,
+    axes: Axes,
+    kept: Array | None,
+    ignore_index: int | None,
+    *,
+    argument: str,
 ) -> tuple[Array, Array | None]:
     """Ids in range, and the mask of rows: those that are ignored and those that are not valid."""
     counted = None if ignore_index is None else check.differs(labels, ignore_index)
-    ids, valid = class_ids(name, labels, z, axes)
+    ids, valid = class_ids(name, labels, z, axes, argument=argument)
     counted = None if counted is None else lax.expand_dims(counted, sorted(local(axes)))
     row_mask = mask_of_rows(z, axes, kept, counted, valid)
     check.ids_in_range(name, lambda: valid | (row_mask == 0.0), class_count(z, axes))
@@ -162,14 +177,16 @@ def weight_of(weights: Array, ids: Array, logits: Any, axes: Axes) -> Array:
     return lax.psum(jnp.where(mine, found, 0.0), across(axes))
 
 
-def class_ids(name: str, labels: Any, z: Array, axes: Axes) -> tuple[Array, Array]:
+def class_ids(
+    name: str, labels: Any, z: Array, axes: Axes, *, argument: str = "logits"
+) -> tuple[Array, Array]:
     """Class ids (int32) in range, with their class axes, and which were in range as given."""
     labels, ids = check.label_array(name, labels)
     if not ids:
         rows, instead = z.ndim - len(local(axes)), "of a distribution take jnp.argmax"
         check.integer_ids(name, labels, labels.dtype, rows, instead)
     check.one_for_all_shards(name, across(axes), "labels", labels)
-    check.id_shape(name, labels, z, local(axes))
+    check.id_shape(name, labels, z, local(axes), argument=argument)
     if local(axes) == (z.ndim - 1,):
         check.label_sharding(name, labels, z)
     classes = class_count(z, axes)

@@ -54,5 +54,5 @@ from .weights import class_weight_sharding as class_weight_sharding
 from .weights import class_weights as class_weights
 from .weights import counts as counts
 from .weights import example_weights as example_weights
+from .weights import known_weights as known_weights
 from .weights import label_weights as label_weights
-from .weights import member_weights as member_weights

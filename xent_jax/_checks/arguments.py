@@ -87,7 +87,7 @@ def _type(x: Any) -> str:
 
 
 # Where floats belong beside labels, in the order of the signatures; and where both are floats.
-_BESIDE_LABELS = ("logits", "x", "w")
+_BESIDE_LABELS = ("logits", "x", "w", "p")
 _DISTRIBUTIONS = ("p", "q", "p_logits", "q_logits")
 
 

@@ -31,14 +31,16 @@ def labels_first(name: str, p: Any, q: Any) -> None:
         )
 
 
-def soft_label_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> None:
+def soft_label_shape(
+    name: str, labels: Array, logits: Array, axes: tuple[int, ...], *, argument: str = "logits"
+) -> None:
     if labels.shape == _without(logits, axes):
         raise ValueError(
-            f"{name}: floating labels are distributions of the shape of logits, {logits.shape}, "
-            f"got {labels.dtype} of shape {labels.shape}; class ids must be integers: "
-            "labels.astype(int)."
+            f"{name}: floating labels are distributions of the shape of {argument}, "
+            f"{logits.shape}, got {labels.dtype} of shape {labels.shape}; class ids must be "
+            "integers: labels.astype(int)."
         )
-    same_shape(name, "logits", logits, "labels", labels)
+    same_shape(name, argument, logits, "labels", labels)
 
 
 def integer_ids(name: str, labels: Array, kind: Any, rows: int, instead: str) -> None:
@@ -48,7 +50,9 @@ def integer_ids(name: str, labels: Array, kind: Any, rows: int, instead: str) ->
     raise TypeError(f"{name}: labels must be integer class ids, got {kind}; {instead}.")
 
 
-def id_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> None:
+def id_shape(
+    name: str, labels: Array, logits: Array, axes: tuple[int, ...], *, argument: str = "logits"
+) -> None:
     expected = _without(logits, axes)
     hint = "give one id per example"
     if labels.shape == logits.shape:
@@ -58,8 +62,8 @@ def id_shape(name: str, labels: Array, logits: Array, axes: tuple[int, ...]) -> 
     else:
         fitting = [a for a in range(logits.ndim) if labels.shape == _without(logits, (a,))]
         hint += f", or axis={fitting[0]} if it holds the classes" if fitting else ""
-    must = "have the shape of logits without its class axes"
-    of = f"logits of shape {logits.shape}"
+    must = f"have the shape of {argument} without its class axes"
+    of = f"{argument} of shape {logits.shape}"
     of_shape(name, "integer labels", labels, expected, must, of, hint=hint)
 
 

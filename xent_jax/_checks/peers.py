@@ -65,6 +65,8 @@ _PEERS: tuple[tuple[str, str, str], ...] = (
         "the name of a function says what it takes: probabilities, or logits (softmax_, sigmoid_); "
         "log-probabilities of classes are logits of softmax_",
     ),
+    ("n_bins num_bins nbins", "bins", ""),
+    ("strategy bin_strategy adaptive", "binning", '"width" or "mass"'),
     ("num_classes depth", "num_classes", "the classes are counted in the data"),
     ("target targets y_true", "labels p p_logits", _ORDER),
     ("pk", "p", ""),

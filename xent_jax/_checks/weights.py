@@ -41,11 +41,14 @@ def example_weights(name: str, given: Any, shape: tuple[int, ...], per: str, of:
     return of_shape(name, "weights", weights, shape, f"hold one number per {per}", of)
 
 
-def member_weights(name: str, given: Any, members: int) -> Array:
-    """One number per member of an ensemble, not negative."""
-    weights = real_array(name, "weights", given)
-    of_shape(name, "weights", weights, (members,), "hold one number per member", "this ensemble")
-    return _not_negative(name, "weights", weights)
+def known_weights(
+    name: str, given: Any, shape: tuple[int, ...], per: str, of: str
+) -> tuple[Array, Array]:
+    """One number per example, and which of them are finite and not negative."""
+    weights = example_weights(name, given, shape, per, of)
+    valid = (weights >= 0) & (weights < float("inf"))
+    condition(lambda: valid, f"{name}: weights holds a negative, infinite or NaN number.")
+    return weights, valid
 
 
 def class_weight_sharding(name: str, weights: Array, logits: Array, axis: int) -> None:
