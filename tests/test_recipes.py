@@ -351,3 +351,25 @@ def test_rewards_within_their_group(recipe):
     want = (rewards - rewards.mean(1, keepdims=True)) / rewards.std(1, keepdims=True)
     np.testing.assert_allclose(got[::2], want[::2], 1e-6)
     assert np.all(got[1] == 0)
+
+
+@pytest.mark.slow
+@in_float32
+def test_ranks_ensembles_and_a_temperature(recipe, dtype):
+    names = recipe("Accuracy of every k, and reciprocal ranks")
+    counted = np.asarray(names["ids"]) != -100
+    logits, ids = np.asarray(names["x"] @ names["w"])[counted], np.asarray(names["ids"])[counted]
+    places = np.argmax(np.argsort(-logits, -1) == ids[:, None], -1)
+    hits = [np.mean(places < k) for k in range(1, 32)]
+    np.testing.assert_allclose(names["top_k"], hits, 1e-6)
+    np.testing.assert_allclose(names["reciprocal_rank"], np.mean(1 / (1 + places)), 1e-6)
+
+    names = recipe("What an ensemble does not know")
+    p = np.asarray(jax.nn.softmax(names["members"]), np.float64)
+    whole, parts = (-np.sum(q * np.log(q), -1) for q in (p.mean(0), p))
+    np.testing.assert_allclose(names["mutual"], whole - parts.mean(0), 1e-4)  # which cancels
+    np.testing.assert_array_equal(names["ask"], np.argsort(-(whole - parts.mean(0)))[:5])
+
+    names = recipe("Calibration before and after a temperature")
+    assert 2 < names["temperature"] < 5 and names["error_after"] < names["error_before"]
+    assert np.isclose(names["curve_after"].weight.sum(), 1)
