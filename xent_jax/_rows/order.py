@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .._class_axes import Axes, class_max, class_sum
-from .._math.deformed import deformed, undeformed
+from .._math.deformed import deformed, deformed_share, undeformed
 from .._math.dtypes import largest, smallest
 from .._math.elementary import exp, expm1, log
 from .._math.log_ratio import log_ratio, relative_entropy_term
@@ -144,11 +144,14 @@ def _renyi_entropy_partials(
     return by_p, -spread_term(p, p * weight, g - u, t)
 
 
-def _excess_term(p: Array, q: Array, r: Array, order: Array) -> Array:
+def excess_term(
+    p: Array, q: Array, r: Array, order: Array, product: Array | None = None
+) -> Array:
     """(p^α q^{1−α} − αp + (α − 1)q)/(α − 1) ≥ 0 for p, q > 0: one outcome's share of Σ p·φ(r) at
     α = 1, else of (Σ p^α q^{1−α} − 1)/(α − 1).
 
-    With p and q exchanged below α = ½, where it is of order α.
+    With p and q exchanged below α = ½, where it is of order α. The product p^α q^{1−α} is given
+    where its powers may be no numbers.
     """
     low = order < 0.5
     a, b = jnp.where(low, q, p), jnp.where(low, p, q)
@@ -156,7 +159,9 @@ def _excess_term(p: Array, q: Array, r: Array, order: Array) -> Array:
     close = (jnp.abs(r) <= 1.0) & (jnp.abs(t * r) <= 1.0)
     inside = jnp.where(close, r, 0.0)
     near = a * jnp.square(inside) * (t * phi_over_square(-t * inside) + phi_over_square(inside))
-    far = (b - a) - a * deformed(jnp.where(close, 0.0, -r), t)
+    cost = jnp.where(close, 0.0, -r)
+    change = a * deformed(cost, t) if product is None else deformed_share(a, product, cost, t)
+    far = (b - a) - change
     factor = jnp.where(low, order / jnp.where(low, 1.0 - order, 1.0), 1.0)
     return factor * jnp.where(close, near, far)
 
@@ -206,7 +211,7 @@ def _split(p: Array, q: Array, t: Array) -> tuple[Array, Array]:
 def _renyi_divergence(axes: Axes, p: Array, q: Array, order: Array) -> tuple[Array, Residuals]:
     """W·R − W + V, R = log(Σ p·e^{tr}/W)/t, with W = Σ p and V = Σ q.
 
-    Near, the sum is W + t·(G + W − V) with G the sum of `_excess_term`s; then R − (W − V)/W is
+    Near, the sum is W + t·(G + W − V) with G the sum of `excess_term`s; then R − (W − V)/W is
     G/W less the second-order rest of the logarithm, φ(−tR)/t. Far, the logarithm itself is exact.
     """
     order, t = finite_order(order)
@@ -221,7 +226,7 @@ def _renyi_divergence(axes: Axes, p: Array, q: Array, order: Array) -> tuple[Arr
 
     edge = (rest == 0.0) | (q == 0.0)
     inside = ~edge & near
-    term = _excess_term(
+    term = excess_term(
         jnp.where(inside, rest, 1.0), jnp.where(inside, q, 1.0), jnp.where(inside, r, 0.0), order
     )
     at_edge = jnp.where(barred, rest * order / unless(t >= 0.0, -t), q)
