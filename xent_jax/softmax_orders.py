@@ -24,9 +24,8 @@ def softmax_renyi_entropy(
 ) -> Array:
     """Rényi entropy of order α of the softmax p of logits, H_α = log(Σ_j p_j^α)/(1 − α).
 
-    It is log1p(s) + g, two terms that are not negative, exact for confident rows: s = Σ e^{−u_j}
-    over all entries but one maximal, u_j = max z − z_j, and g = log(Σ_j p_j e^{(1 − α)u_j})/(1 − α).
-    α = 0 counts the possible classes, α = 1 is the Shannon entropy, α = 2 the collision entropy,
+    It is log1p(s) + log(Σ_j p_j e^{(1 − α)u_j})/(1 − α), two terms that are not negative, exact
+    for confident rows: u_j = max z − z_j, and s = Σ e^{−u_j} over all entries but one maximal. α = 0 counts the possible classes, α = 1 is the Shannon entropy, α = 2 the collision entropy,
     and α = +inf the min-entropy −log max p.
 
     Args:
@@ -103,7 +102,8 @@ def softmax_tsallis_entropy(
     Edge cases: logit −inf: a class of probability 0 · one +inf logit: that class has probability 1,
     several share it · no 0/0 at α = 1: value, slopes and the derivative by α pass smoothly · α = 0
     gives the number of possible classes less 1, α = +inf gives 0 · a negative or NaN α gives NaN, a
-    NaN logit, or −inf everywhere, NaN for that example · `where` all False gives 0, with gradient 0.
+    NaN logit, or −inf everywhere, NaN for that example · `where` all False gives 0, with
+    gradient 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -134,9 +134,9 @@ def softmax_renyi_divergence(
     keepdims: bool = False,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> Array:
-    """Rényi divergence of order α of two softmaxes, D_α(p‖q) = log(Σ_j p_j^α q_j^{1−α})/(α − 1) ≥ 0.
+    """Rényi divergence of order α of two softmaxes, log(Σ_j p_j^α q_j^{1−α})/(α − 1), p the truth.
 
-    α = 1 is the KL divergence, α = ½ is −2 log of the Bhattacharyya coefficient, α = 0 is
+    It is never negative. α = 1 is the KL divergence, α = ½ is −2 log of the Bhattacharyya coefficient, α = 0 is
     −log Σ_{p>0} q, and α = +inf is log max p/q. Accurate for softmaxes that nearly agree and for
     those far apart, whatever the offsets of the logits.
 

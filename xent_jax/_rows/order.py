@@ -144,9 +144,7 @@ def _renyi_entropy_partials(
     return by_p, -spread_term(p, p * weight, g - u, t)
 
 
-def excess_term(
-    p: Array, q: Array, r: Array, order: Array, product: Array | None = None
-) -> Array:
+def excess_term(p: Array, q: Array, r: Array, order: Array, product: Array | None = None) -> Array:
     """(p^α q^{1−α} − αp + (α − 1)q)/(α − 1) ≥ 0 for p, q > 0: one outcome's share of Σ p·φ(r) at
     α = 1, else of (Σ p^α q^{1−α} − 1)/(α − 1).
 

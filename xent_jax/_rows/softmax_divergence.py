@@ -57,7 +57,9 @@ def _pair_alone(axes: Axes, zp: Array, zq: Array) -> PairSums:
     """What the value needs: the rounding of λ₀ counts squared, T is enough."""
     of_p, of_q = row_sums(axes, Logits(zp), Logits(zq), asked=Asked(exact=False))
     offset = log1p(of_p.rest) - log1p(of_q.rest)
-    return PairSums(of_p.maximum, of_q.maximum, 1.0 / of_p.total, 1.0 / of_q.total, offset, None, None)
+    return PairSums(
+        of_p.maximum, of_q.maximum, 1.0 / of_p.total, 1.0 / of_q.total, offset, None, None
+    )
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

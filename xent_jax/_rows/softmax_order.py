@@ -10,10 +10,11 @@ and the entropies are sums of terms that are not negative:
     Rényi     c₀ + g,  g = −log(A/T)/t;           Tsallis   d(c₀, t) + e^{−t·c₀}·V.
 
 The highest class adds nothing to V: a confident row keeps its digits. A second read gives V and A,
-where w^α comes from α·u: below α = 1 it may count where p is no longer a number.
+where w^α comes from α·u: below α = 1 it may count where p is no longer a number. Above α = 2 depths
+and V are counted in units of 1/t.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ from .row_sums import Logits, row_sums
 DEEPEST = 2.0**60
 
 
-class _Row(NamedTuple):
+class _OneOfOrder(NamedTuple):
     """Per row: m, 1/T, the order, and the unit of cost."""
 
     peak: Array
@@ -47,7 +48,7 @@ class _Row(NamedTuple):
         return (self.order - 1.0) * self.unit
 
 
-class _Class(NamedTuple):
+class _ClassOfOne(NamedTuple):
     """Per class: u in units, p and w^α/T, 0 for an impossible one."""
 
     depth: Array
@@ -67,7 +68,7 @@ def is_possible(z: Array, m: Array) -> Array:
 
 
 @jax.jit
-def _classes(row: _Row, z: Array) -> _Class:
+def _classes_of_one(row: _OneOfOrder, z: Array) -> _ClassOfOne:
     u, error = exact_difference(row.peak, finite_logits(z))
     deep = u > DEEPEST
     u, error = jnp.where(deep, DEEPEST, u), jnp.where(deep, 0.0, error)
@@ -75,38 +76,38 @@ def _classes(row: _Row, z: Array) -> _Class:
     power = exp(-product) * (1.0 - (rounding + row.order * error))
     escort = jnp.where(is_possible(z, row.peak), power * row.scale, 0.0)
     depth = jnp.minimum(u / row.unit, DEEPEST)
-    return _Class(depth, exact_weight(z, row.peak) * row.scale, escort)
+    return _ClassOfOne(depth, exact_weight(z, row.peak) * row.scale, escort)
 
 
 @jax.jit
-def _cost_term(row: _Row, z: Array) -> Array:
+def _cost_term(row: _OneOfOrder, z: Array) -> Array:
     """p·d(u, t)."""
-    u, p, escort = _classes(row, z)
+    u, p, escort = _classes_of_one(row, z)
     return deformed_share(p, escort, u, row.t)
 
 
 @jax.jit
-def _escort_term(row: _Row, z: Array) -> Array:
+def _escort_term(row: _OneOfOrder, z: Array) -> Array:
     """w^α/T."""
-    return _classes(row, z).escort
+    return _classes_of_one(row, z).escort
 
 
-def _sums(axes: Axes, z: Array, order: Array) -> tuple[_Row, Array, Array, Array]:
+def _sums_of_order(axes: Axes, z: Array, order: Array) -> tuple[_OneOfOrder, Array, Array, Array]:
     """The numbers of the row, c₀, V and A/T."""
     order, _ = finite_order(order)
     (sums,) = row_sums(axes, Logits(z))
-    row = _Row(sums.maximum, 1.0 / sums.total, order, unit_of_cost(order))
+    row = _OneOfOrder(sums.maximum, 1.0 / sums.total, order, unit_of_cost(order))
     return row, log1p(sums.rest), *class_sums(axes, (_cost_term, _escort_term), row, z)
 
 
 class _RenyiResiduals(NamedTuple):
-    row: _Row
+    row: _OneOfOrder
     share: Array  # A/T
-    above: Array  # g
+    above: Array  # g in units of cost
 
 
 def _softmax_renyi(axes: Axes, z: Array, order: Array) -> tuple[Array, _RenyiResiduals]:
-    row, cost, mean, share = _sums(axes, z, order)
+    row, cost, mean, share = _sums_of_order(axes, z, order)
     t = row.t
     near = (share >= 0.5) | (t == 0.0)
     far = -log(jnp.where(near, 1.0, share)) / unless(near, t)
@@ -122,26 +123,25 @@ def _softmax_renyi_partials(
     e = p^α/Σ p^α = p·e^{tx} is the escort distribution.
     """
     row, share, g = residuals
-    u, p, escort = _classes(row, z)
+    u, p, escort = _classes_of_one(row, z)
     escort = escort / share
     by_z = row.order * row.unit * deformed_share(p, escort, u - g, row.t)
     return by_z, -jnp.square(row.unit) * spread_term(p, escort, g - u, row.t)
 
 
 class _TsallisResiduals(NamedTuple):
-    row: _Row
+    row: _OneOfOrder
     cost: Array  # c₀
-    mean: Array  # V
+    mean: Array  # V in units of cost
     power: Array  # e^{−t·c₀}
 
 
 def _softmax_tsallis(axes: Axes, z: Array, order: Array) -> tuple[Array, _TsallisResiduals]:
-    row, cost, mean, _ = _sums(axes, z, order)
+    row, cost, mean, _ = _sums_of_order(axes, z, order)
     power = ratio_power(-cost, row.scale, row.order, cost <= 1.0)
     value = deformed(cost, row.order - 1.0) + power * (mean * row.unit)
-    return jnp.where(order == jnp.inf, 0.0 * value, value), _TsallisResiduals(
-        row, cost, mean, power
-    )
+    value = jnp.where(order == jnp.inf, 0.0 * value, value)
+    return value, _TsallisResiduals(row, cost, mean, power)
 
 
 def _softmax_tsallis_partials(
@@ -149,7 +149,7 @@ def _softmax_tsallis_partials(
 ) -> tuple[Array, Array]:
     """∂/∂z = α·e^{−t·c₀}·p·(d(u, t) − V), and ∂/∂α = −Σ p^α·φ(−tc)/t², c = c₀ + u."""
     row, cost, mean, power = residuals
-    u, p, escort = _classes(row, z)
+    u, p, escort = _classes_of_one(row, z)
     by_z = (row.order * row.unit) * power * (deformed_share(p, escort, u, row.t) - p * mean)
     spread = spread_term(p, escort * power, -(cost / row.unit + u), row.t)
     by_order = -jnp.square(row.unit) * spread

@@ -42,7 +42,7 @@ from .softmax_divergence import (
 from .softmax_order import DEEPEST, is_possible, unit_of_cost
 
 
-class _Row(NamedTuple):
+class _PairOfOrder(NamedTuple):
     """Per row: the sums of the pair, δ at either maximum, the order, and the greatest S."""
 
     pair: PairSums
@@ -60,7 +60,7 @@ class _Row(NamedTuple):
         return unit_of_cost(self.order)
 
 
-class _Class(NamedTuple):
+class _ClassOfPair(NamedTuple):
     """Per class: p, q, u of either side, δ less λ₀ and less what it is at either maximum; S less
     the greatest one, and e to it, 0 where p is.
     """
@@ -76,15 +76,15 @@ class _Class(NamedTuple):
     power: Array
 
 
-def _row(axes: Axes, zp: Array, zq: Array, order: Array) -> _Row:
+def _pair_of_order(axes: Axes, zp: Array, zq: Array, order: Array) -> _PairOfOrder:
     pair = pair_sums(axes, zp, zq)
     gaps = (jnp.where(jnp.abs(g) < DEEPEST, g, pair.offset) for g in (pair.top_p, pair.top_q))
-    row = _Row(pair, *gaps, order, jnp.zeros_like(pair.offset))
+    row = _PairOfOrder(pair, *gaps, order, jnp.zeros_like(pair.offset))
     return row._replace(highest=lax.stop_gradient(class_max(_exponent(row, zp, zq)[0], axes)))
 
 
 @jax.jit
-def _exponent(row: _Row, zp: Array, zq: Array) -> tuple[Array, Array]:
+def _exponent(row: _PairOfOrder, zp: Array, zq: Array) -> tuple[Array, Array]:
     """S as a rounded number and its rounding error; the lowest number where p = 0."""
     gap = pair_classes(row.pair, zp, zq).gap
     u, of_depth = exact_difference(row.pair.peak_p, finite_logits(zp))
@@ -98,16 +98,18 @@ def _clipped(x: Array) -> Array:
 
 
 @jax.jit
-def _classes(row: _Row, zp: Array, zq: Array) -> _Class:
+def _classes_of_pair(row: _PairOfOrder, zp: Array, zq: Array) -> _ClassOfPair:
     pair = row.pair
     p, q, gap = pair_classes(pair, zp, zq)
     s, rounding = _exponent(row, zp, zq)
     below, error = exact_difference(s, row.highest)
     possible = is_possible(zp, pair.peak_p)
-    power = jnp.where(possible, exp(below) * (1.0 + (error + rounding)), 0.0)
+    # At the highest orders S has no digits left of u.
+    error = jnp.clip(error + rounding, -0.5, 0.5)
+    power = jnp.where(possible, exp(below) * (1.0 + error), 0.0)
     depths = (pair.peak_p - finite_logits(zp), pair.peak_q - finite_logits(zq))
     changes = (_clipped(gap - x) for x in (pair.offset, row.gap_p, row.gap_q))
-    return _Class(p, q, *depths, *changes, below, power)
+    return _ClassOfPair(p, q, *depths, *changes, below, power)
 
 
 # e to it is a number, and exponents of rows where such a factor counts lie below.
@@ -118,21 +120,21 @@ def _factor(exponent: Array, scale: Array) -> Array:
     return exp(jnp.clip(exponent, -_HIGHEST, _HIGHEST)) * scale
 
 
-def _exponent_of_q(row: _Row) -> Array:
+def _exponent_of_q(row: _PairOfOrder) -> Array:
     """Of q·e^{α(δ − δ*)} for δ* at the maximum of q, beside the power."""
     return row.highest + (row.t * row.gap_p - row.order * row.gap_q)
 
 
 @jax.jit
-def _power_term(row: _Row, zp: Array, zq: Array) -> Array:
+def _power_of_pair_term(row: _PairOfOrder, zp: Array, zq: Array) -> Array:
     """e^{S − max S}."""
-    return _classes(row, zp, zq).power
+    return _classes_of_pair(row, zp, zq).power
 
 
 @jax.jit
-def _excess_term(row: _Row, zp: Array, zq: Array) -> Array:
+def _excess_term_of_order(row: _PairOfOrder, zp: Array, zq: Array) -> Array:
     """The `excess_term` of p and q₀, in a row near p = q; q where p = 0."""
-    pair, x = row.pair, _classes(row, zp, zq)
+    pair, x = row.pair, _classes_of_pair(row, zp, zq)
     exponent = row.highest + row.t * (row.gap_p - pair.offset)
     product = x.power * _factor(exponent, pair.scale_p)
     term = excess_term(x.p, x.q, x.r, row.order, product)
@@ -140,49 +142,49 @@ def _excess_term(row: _Row, zp: Array, zq: Array) -> Array:
 
 
 @jax.jit
-def _shift_term(row: _Row, zp: Array, zq: Array) -> Array:
+def _shift_term(row: _PairOfOrder, zp: Array, zq: Array) -> Array:
     """q₀ − p."""
     return pair_excess_term(row.pair, zp, zq)
 
 
 @jax.jit
-def _barred_term(row: _Row, zp: Array, zq: Array) -> Array:
+def _barred_term(row: _PairOfOrder, zp: Array, zq: Array) -> Array:
     """1 where q = 0 < p."""
     barred = is_possible(zp, row.pair.peak_p) & ~is_possible(zq, row.pair.peak_q)
     return jnp.where(barred, jnp.ones_like(row.highest), 0.0)
 
 
 @jax.jit
-def _tilt_term_p(row: _Row, zp: Array, zq: Array) -> Array:
+def _tilt_term_p(row: _PairOfOrder, zp: Array, zq: Array) -> Array:
     """p·(e^{t(δ − δ*)} − 1)/t per unit of cost, in a row where the sum is near 1."""
-    x = _classes(row, zp, zq)
+    x = _classes_of_pair(row, zp, zq)
     tilted = x.power * _factor(row.highest, row.pair.scale_p)
     return -deformed_share(x.p, tilted, -x.change_p / row.unit, row.t * row.unit)
 
 
 @jax.jit
-def _tilt_term_q(row: _Row, zp: Array, zq: Array) -> Array:
+def _tilt_term_q(row: _PairOfOrder, zp: Array, zq: Array) -> Array:
     """q·(e^{α(δ − δ*)} − 1), −q where p = 0."""
-    x = _classes(row, zp, zq)
+    x = _classes_of_pair(row, zp, zq)
     tilted = x.power * _factor(_exponent_of_q(row), row.pair.scale_q)
     tilt = -row.order * deformed_share(x.q, tilted, -x.change_q, row.order)
     return jnp.where(is_possible(zp, row.pair.peak_p), tilt, -x.q)
 
 
-class _Residuals(NamedTuple):
-    row: _Row
+class _DivergenceResiduals(NamedTuple):
+    row: _PairOfOrder
     total: Array  # Σ e^{S − max S}
     tilt_p: Array  # log(Σ p·e^{t(δ − δ*)})/t in units of cost, NaN where it is far from 0
     tilt_q: Array  # log Σ q·e^{α(δ − δ*)}, likewise
 
 
-def _divergence(
+def _value_and_sums(
     axes: Axes, terms: tuple[Any, ...], zp: Array, zq: Array, order: Array
-) -> tuple[Array, _Row, Array, tuple[Array, ...]]:
+) -> tuple[Array, _PairOfOrder, Array, tuple[Array, ...]]:
     """D, the numbers of the row, Σ e^{S − max S}, and the sums of more terms."""
     order, t = finite_order(order)
-    row = _row(axes, zp, zq, order)
-    terms = (_power_term, _excess_term, _shift_term, _barred_term, *terms)
+    row = _pair_of_order(axes, zp, zq, order)
+    terms = (_power_of_pair_term, _excess_term_of_order, _shift_term, _barred_term, *terms)
     total, g, x, barred, *sums = class_sums(axes, terms, row, zp, zq)
     shift, rate = log1p_of_rounding(x), row.gap_p - row.pair.offset
 
@@ -198,8 +200,8 @@ def _divergence(
 
 def _softmax_renyi_divergence(
     axes: Axes, zp: Array, zq: Array, order: Array
-) -> tuple[Array, _Residuals]:
-    value, row, total, (y, z) = _divergence(axes, (_tilt_term_p, _tilt_term_q), zp, zq, order)
+) -> tuple[Array, _DivergenceResiduals]:
+    value, row, total, (y, z) = _value_and_sums(axes, (_tilt_term_p, _tilt_term_q), zp, zq, order)
     near_p, near_q = (
         jnp.abs(exponent + log(total * scale)) <= math.log(2.0)
         for exponent, scale in (
@@ -210,19 +212,19 @@ def _softmax_renyi_divergence(
     tilt_p = -undeformed(jnp.where(near_p, -y, 0.0), row.t * row.unit)
     tilt_q = log1p_of(jnp.where(near_q, z, 0.0))
     tilt_p, tilt_q = jnp.where(near_p, tilt_p, jnp.nan), jnp.where(near_q, tilt_q, jnp.nan)
-    return value, _Residuals(row, total, tilt_p, tilt_q)
+    return value, _DivergenceResiduals(row, total, tilt_p, tilt_q)
 
 
 def _softmax_renyi_divergence_value(axes: Axes, zp: Array, zq: Array, order: Array) -> Array:
-    return _divergence(axes, (), zp, zq, order)[0]
+    return _value_and_sums(axes, (), zp, zq, order)[0]
 
 
 def _softmax_renyi_divergence_partials(
-    axes: Axes, residuals: _Residuals, zp: Array, zq: Array, order: Array
+    axes: Axes, residuals: _DivergenceResiduals, zp: Array, zq: Array, order: Array
 ) -> tuple[Array, ...]:
     """∂/∂zp = (α/t)(e − p), ∂/∂zq = q − e, and ∂/∂α = Σ e·φ(tx)/t², tx = log(e/p)."""
     row, total, tilt_p, tilt_q = residuals
-    x, t = _classes(row, zp, zq), row.t * row.unit
+    x, t = _classes_of_pair(row, zp, zq), row.t * row.unit
     escort, change = x.power / total, x.change_p / row.unit
 
     near = (jnp.abs(t * change) <= 1.0) & ~jnp.isnan(tilt_p)
