@@ -10,7 +10,7 @@ Pure functions, compiled already, one number per example:
     features @ weights    linear_softmax_entropy, …                 linear_softmax_kl_divergence, …
 
 and losses (focal, poly-1, generalised, any of a token), information measures, entropies and
-divergences of any order of probabilities and of logits, KL estimates with their standard errors, and
+divergences of any order, of probabilities and of logits, KL estimates with standard errors, and
 what imbalanced classes need. What all of them have in common:
 
 - Data are positional, options are keywords. (p, q) is D(p‖q), p the truth; (logits, labels) in that

@@ -1,4 +1,4 @@
-"""Entropies and a divergence of any order α between softmaxes: the families of Rényi and Tsallis."""
+"""The softmax row of any order α: entropies of Rényi and Tsallis, the divergence of Rényi."""
 
 from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
@@ -25,7 +25,8 @@ def softmax_renyi_entropy(
     """Rényi entropy of order α of the softmax p of logits, H_α = log(Σ_j p_j^α)/(1 − α).
 
     It is log1p(s) + log(Σ_j p_j e^{(1 − α)u_j})/(1 − α), two terms that are not negative, exact
-    for confident rows: u_j = max z − z_j, and s = Σ e^{−u_j} over all entries but one maximal. α = 0 counts the possible classes, α = 1 is the Shannon entropy, α = 2 the collision entropy,
+    for confident rows: u_j = max z − z_j, and s = Σ e^{−u_j} over all entries but one maximal.
+    α = 0 counts the possible classes, α = 1 is the Shannon entropy, α = 2 the collision entropy,
     and α = +inf the min-entropy −log max p.
 
     Args:
@@ -56,7 +57,7 @@ def softmax_renyi_entropy(
         ...     print(f"{h:.4e}")
         1.3863e+00
         1.0325e-07
-        9.7613e-09
+        9.7611e-09
         4.8806e-09
 
     References: Rényi (1961), On Measures of Entropy and Information, equation 1.21.
@@ -109,7 +110,7 @@ def softmax_tsallis_entropy(
         >>> import jax.numpy as jnp
         >>> logits = jnp.array([20.0, 0.0, 0.0, -1.0])
         >>> print(f"{softmax_tsallis_entropy(logits, 2):.4e}")
-        9.7613e-09
+        9.7611e-09
 
     References: Tsallis (1988), Possible Generalization of Boltzmann-Gibbs Statistics, equation 1.
 
@@ -136,9 +137,9 @@ def softmax_renyi_divergence(
 ) -> Array:
     """Rényi divergence of order α of two softmaxes, log(Σ_j p_j^α q_j^{1−α})/(α − 1), p the truth.
 
-    It is never negative. α = 1 is the KL divergence, α = ½ is −2 log of the Bhattacharyya coefficient, α = 0 is
-    −log Σ_{p>0} q, and α = +inf is log max p/q. Accurate for softmaxes that nearly agree and for
-    those far apart, whatever the offsets of the logits.
+    It is never negative. α = 1 is the KL divergence, α = ½ is −2 log of the Bhattacharyya
+    coefficient, α = 0 is −log Σ_{p>0} q, and α = +inf is log max p/q. Accurate for softmaxes that
+    nearly agree and for those far apart, whatever the offsets of the logits.
 
     Args:
         p_logits: (..., K), the truth.
