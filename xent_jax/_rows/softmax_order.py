@@ -97,7 +97,8 @@ def _sums_of_order(axes: Axes, z: Array, order: Array) -> tuple[_OneOfOrder, Arr
     order, _ = finite_order(order)
     (sums,) = row_sums(axes, Logits(z))
     row = _OneOfOrder(sums.maximum, 1.0 / sums.total, order, unit_of_cost(order))
-    return row, log1p(sums.rest), *class_sums(axes, (_cost_term, _escort_term), row, z)
+    mean, share = class_sums(axes, (_cost_term, _escort_term), row, z)
+    return row, log1p(sums.rest), mean, share
 
 
 class _RenyiResiduals(NamedTuple):

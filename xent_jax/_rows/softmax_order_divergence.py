@@ -43,7 +43,10 @@ from .softmax_order import DEEPEST, is_possible, unit_of_cost
 
 
 class _PairOfOrder(NamedTuple):
-    """Per row: the sums of the pair, δ at either maximum, the order, and the greatest S."""
+    """Per row: the sums of the pair, δ at either maximum, the order, and the greatest S.
+
+    λ₀ stands in for a δ that is no number.
+    """
 
     pair: PairSums
     gap_p: Array
@@ -61,25 +64,25 @@ class _PairOfOrder(NamedTuple):
 
 
 class _ClassOfPair(NamedTuple):
-    """Per class: p, q, u of either side, δ less λ₀ and less what it is at either maximum; S less
-    the greatest one, and e to it, 0 where p is.
-    """
+    """Per class."""
 
     p: Array
     q: Array
-    depth_p: Array
+    depth_p: Array  # u of either side
     depth_q: Array
-    r: Array
-    change_p: Array
+    r: Array  # r₀
+    change_p: Array  # δ − δ* of either maximum
     change_q: Array
-    below: Array
-    power: Array
+    below: Array  # S less the greatest one
+    power: Array  # e to it, 0 where p is
 
 
 def _pair_of_order(axes: Axes, zp: Array, zq: Array, order: Array) -> _PairOfOrder:
     pair = pair_sums(axes, zp, zq)
-    gaps = (jnp.where(jnp.abs(g) < DEEPEST, g, pair.offset) for g in (pair.top_p, pair.top_q))
-    row = _PairOfOrder(pair, *gaps, order, jnp.zeros_like(pair.offset))
+    gap_p, gap_q = (
+        jnp.where(jnp.abs(gap) < DEEPEST, gap, pair.offset) for gap in (pair.top_p, pair.top_q)
+    )
+    row = _PairOfOrder(pair, gap_p, gap_q, order, jnp.zeros_like(pair.offset))
     return row._replace(highest=lax.stop_gradient(class_max(_exponent(row, zp, zq)[0], axes)))
 
 
@@ -107,9 +110,17 @@ def _classes_of_pair(row: _PairOfOrder, zp: Array, zq: Array) -> _ClassOfPair:
     # At the highest orders S has no digits left of u.
     error = jnp.clip(error + rounding, -0.5, 0.5)
     power = jnp.where(possible, exp(below) * (1.0 + error), 0.0)
-    depths = (pair.peak_p - finite_logits(zp), pair.peak_q - finite_logits(zq))
-    changes = (_clipped(gap - x) for x in (pair.offset, row.gap_p, row.gap_q))
-    return _ClassOfPair(p, q, *depths, *changes, below, power)
+    return _ClassOfPair(
+        p,
+        q,
+        depth_p=pair.peak_p - finite_logits(zp),
+        depth_q=pair.peak_q - finite_logits(zq),
+        r=_clipped(gap - pair.offset),
+        change_p=_clipped(gap - row.gap_p),
+        change_q=_clipped(gap - row.gap_q),
+        below=below,
+        power=power,
+    )
 
 
 # e to it is a number, and exponents of rows where such a factor counts lie below.
@@ -212,6 +223,8 @@ def _softmax_renyi_divergence(
     tilt_p = -undeformed(jnp.where(near_p, -y, 0.0), row.t * row.unit)
     tilt_q = log1p_of(jnp.where(near_q, z, 0.0))
     tilt_p, tilt_q = jnp.where(near_p, tilt_p, jnp.nan), jnp.where(near_q, tilt_q, jnp.nan)
+    # The escort distribution of a row without a possible class on either side is not defined.
+    total = jnp.where(jnp.isnan(row.pair.offset), jnp.nan, total)
     return value, _DivergenceResiduals(row, total, tilt_p, tilt_q)
 
 
