@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from .._class_axes import Axes
+from .._class_axes import Axes, vary_like
 from .._math.deformed import deformed, deformed_share, undeformed
 from .._math.elementary import exp, log, log1p
 from .._math.exact import exact_difference, exact_product
@@ -94,8 +94,8 @@ def _escort_term(row: _OneOfOrder, z: Array) -> Array:
 
 def _sums_of_order(axes: Axes, z: Array, order: Array) -> tuple[_OneOfOrder, Array, Array, Array]:
     """The numbers of the row, c₀, V and A/T."""
-    order, _ = finite_order(order)
     (sums,) = row_sums(axes, Logits(z))
+    order = vary_like(finite_order(order)[0], sums.maximum)
     row = _OneOfOrder(sums.maximum, 1.0 / sums.total, order, unit_of_cost(order))
     mean, share = class_sums(axes, (_cost_term, _escort_term), row, z)
     return row, log1p(sums.rest), mean, share

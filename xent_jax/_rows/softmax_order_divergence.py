@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from .._class_axes import Axes, class_max
+from .._class_axes import Axes, class_max, vary_like
 from .._math.deformed import deformed_share, undeformed
 from .._math.elementary import exp, log
 from .._math.exact import exact_difference
@@ -82,6 +82,7 @@ def _pair_of_order(axes: Axes, zp: Array, zq: Array, order: Array) -> _PairOfOrd
     gap_p, gap_q = (
         jnp.where(jnp.abs(gap) < DEEPEST, gap, pair.offset) for gap in (pair.top_p, pair.top_q)
     )
+    order = vary_like(order, pair.offset)
     row = _PairOfOrder(pair, gap_p, gap_q, order, jnp.zeros_like(pair.offset))
     return row._replace(highest=lax.stop_gradient(class_max(_exponent(row, zp, zq)[0], axes)))
 
