@@ -182,7 +182,7 @@ def test_orders_of_logits(function, dtype):
         if want == INF:
             assert value[i, j] == INF, label
             continue
-        # Probabilities are raised to the order; logits of two minds differ by 50, rounded by 25 ulps.
+        # Probabilities are raised to the order; logits of two minds differ by 50 when subtracted.
         bar = max(BAR[dtype], 0.5 * eps * min(orders[i], 50), 25 * eps * ("minds" in label))
         assert value[i, j] >= 0, label
         near = 10 * bar if "apart" in label else bar

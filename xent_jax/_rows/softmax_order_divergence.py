@@ -24,7 +24,7 @@ from jax import Array, lax
 from .._class_axes import Axes, class_max, vary_like
 from .._math.deformed import deformed_share, undeformed
 from .._math.elementary import exp, log
-from .._math.exact import exact_difference
+from .._math.exact import exact_difference, exact_product
 from .._math.log_ratio import excess
 from .._math.scalars import log1p_of, not_below_0
 from .._math.series import phi, phi_over_square
@@ -92,9 +92,12 @@ def _exponent(row: _PairOfOrder, zp: Array, zq: Array) -> tuple[Array, Array]:
     """S as a rounded number and its rounding error; the lowest number where p = 0."""
     gap = pair_classes(row.pair, zp, zq).gap
     u, of_depth = exact_difference(row.pair.peak_p, finite_logits(zp))
-    s, error = exact_difference(row.t * _clipped(gap - row.gap_p), u)
+    # With its rounding S is the same wherever it is computed, also where a product is fused.
+    product, rounding = exact_product(row.t, _clipped(gap - row.gap_p))
+    s, error = exact_difference(product, u)
     possible = is_possible(zp, row.pair.peak_p)
-    return jnp.where(possible, s, -infinity(s)), jnp.where(possible, error - of_depth, 0.0)
+    error = (error + rounding) - of_depth
+    return jnp.where(possible, s, -infinity(s)), jnp.where(possible, error, 0.0)
 
 
 def _clipped(x: Array) -> Array:
