@@ -94,6 +94,19 @@ def kl_estimate(log_p, log_q, kind):
     return {"k1": d, "k2": d**2 / 2, "k3": np.exp(-d) - 1 + d}[kind]
 
 
+def kl_estimate_with_error(log_p, log_q, where=None):
+    """The line l ~ g of least squares at g = 0, and λ = −its slope."""
+    kept = np.ones(log_p.shape[-1], bool) if where is None else where
+    ratio = (log_p - log_q)[..., kept]
+    g = np.expm1(-ratio)
+    mean, mean_g = (x.mean(-1, keepdims=True) for x in (ratio, g))
+    weight = -np.sum((ratio - mean) * (g - mean_g), -1) / np.sum((g - mean_g) ** 2, -1)
+    terms = ratio + weight[..., None] * g
+    n, value = ratio.shape[-1], terms.mean(-1)
+    squares = np.sum((terms - value[..., None]) ** 2, -1)
+    return value, np.sqrt(squares / ((n - 2) * n)), weight
+
+
 # Logits.
 
 
@@ -103,6 +116,18 @@ def softmax_entropy(z):
 
 def softmax_ensemble_information(z, where=None, **options):
     return ensemble_information(np.exp(_soft(z, where)), **options)
+
+
+def softmax_renyi_entropy(z, alpha):
+    return renyi_entropy(np.exp(_soft(z)), alpha)
+
+
+def softmax_tsallis_entropy(z, alpha, where=None):
+    return tsallis_entropy(np.exp(_soft(z, where)), alpha)
+
+
+def softmax_renyi_divergence(zp, zq, alpha):
+    return renyi_divergence(np.exp(_soft(zp)), np.exp(_soft(zq)), alpha)
 
 
 def softmax_kl_divergence(zp, zq):

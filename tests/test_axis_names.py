@@ -44,6 +44,9 @@ NAMED = {
     "softmax_statistics": lambda z, y, **o: xent_jax.softmax_statistics(z, y, **o).log_prob,
     "softmax_entropy": lambda z, y, **o: xent_jax.softmax_entropy(z, **o),
     "softmax_kl_divergence": lambda z, y, **o: xent_jax.softmax_kl_divergence(z, z[::-1], **o),
+    "softmax_renyi_entropy": lambda z, y, **o: xent_jax.softmax_renyi_entropy(z, 1.5, **o),
+    "softmax_renyi_divergence": lambda z, y, **o: xent_jax.softmax_renyi_divergence(
+        z, z[::-1], 1.5, **o),
     "softmax_ensemble_information": lambda z, y, **o: xent_jax.softmax_ensemble_information(
         jnp.stack([z, 0.5 * z]), **o).mutual,
     "linear_softmax_cross_entropy": lambda z, y, **o: xent_jax.linear_softmax_cross_entropy(

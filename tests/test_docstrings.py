@@ -48,6 +48,7 @@ OPTIONS = {
 }
 OF_ITS_OWN = {
     ("conditional_entropy", "axis"),
+    ("kl_estimate_with_error", "axis"),
     ("mutual_information", "axis"),
     ("sigmoid_focal_loss", "alpha"),
     ("ensemble_information", "weights"),

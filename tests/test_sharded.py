@@ -77,6 +77,14 @@ def statistics(x, w, labels, **options):
     )
 
 
+def renyi_entropy(z, **options):
+    return xent_jax.softmax_renyi_entropy(z, 0.5, **options)
+
+
+def renyi_divergence(z, y, **options):
+    return xent_jax.softmax_renyi_divergence(z, y, 1.5, **options)
+
+
 # name: the function, its arguments, how they are split, and how many are differentiated.
 CASES = {
     "cross entropy of ids": (xent_jax.softmax_cross_entropy, (Z, IDS), (LOGITS, ROWS), 1),
@@ -87,6 +95,8 @@ CASES = {
     "entropy": (xent_jax.softmax_entropy, (Z,), (LOGITS,), 1),
     "kl": (xent_jax.softmax_kl_divergence, (Z, Y), (LOGITS, LOGITS), 2),
     "js": (xent_jax.softmax_js_divergence, (Z, Y), (LOGITS, LOGITS), 2),
+    "renyi entropy": (renyi_entropy, (Z,), (LOGITS,), 1),
+    "renyi divergence": (renyi_divergence, (Z, Y), (LOGITS, LOGITS), 2),
     "linear": (linear, (X, W, B, IDS, KEPT), (ROWS, HEAD, VECTOR, ROWS, VECTOR), 3),
     "few labels": (few, (X, W, PROBS, FEW), (ROWS, HEAD, ROWS, ROWS), 3),
     "statistics": (statistics, (X, W, IDS), (ROWS, HEAD, ROWS), 2),

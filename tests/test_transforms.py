@@ -16,6 +16,8 @@ from .cases import QUICK
 from .selection import slow, usually
 
 STEP = 1e-5
+# Its gradient holds the coefficient constant, with which it moves.
+NO_DIFFERENCES = {"kl_estimate_with_error"}
 
 
 def arrays_of(call):
@@ -109,7 +111,8 @@ def test_derivatives_agree(call, every_way):
     for first, *others in found.values():
         for other in others:
             close(other, first, 1e-10, 1e-13)
-    close(found["Hessian products"][0], differences, 1e-6, 1e-8)
+    if call.name not in NO_DIFFERENCES:
+        close(found["Hessian products"][0], differences, 1e-6, 1e-8)
 
 
 @pytest.mark.parametrize("call", usually(ONE_EACH, [c for c in CALLS if 0 in c.rows]), ids=str)

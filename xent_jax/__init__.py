@@ -9,8 +9,8 @@ Pure functions, compiled already, one number per example:
     logits, independent   sigmoid_entropy   sigmoid_cross_entropy   sigmoid_kl_divergence, …
     features @ weights    linear_softmax_entropy, …                 linear_softmax_kl_divergence, …
 
-and losses (focal, poly-1, generalised, any of a token), information measures, also of ensembles,
-what imbalanced classes need, and calibration. What all of them have in common:
+and losses (focal, poly-1, generalised, any of a token), information measures of any order, also of
+ensembles and of samples, what imbalanced classes need, and calibration. What all have in common:
 
 - Data are positional, options are keywords. (p, q) is D(p‖q), p the truth; (logits, labels) in that
   order. Log-probabilities of classes are logits (not in the elementwise sigmoid row).
@@ -44,6 +44,7 @@ from ._calibration import BrierDecomposition as BrierDecomposition
 from ._calibration import ReliabilityCurve as ReliabilityCurve
 from ._checks import value_checks as value_checks
 from ._ensembles import EnsembleInformation as EnsembleInformation
+from ._estimates import KLEstimate as KLEstimate
 from ._statistics import SoftmaxStatistics as SoftmaxStatistics
 from .binary import binary_cross_entropy as binary_cross_entropy
 from .binary import binary_entropy as binary_entropy
@@ -63,6 +64,7 @@ from .imbalance import effective_number_weights as effective_number_weights
 from .imbalance import logit_adjustment as logit_adjustment
 from .information import conditional_entropy as conditional_entropy
 from .information import kl_estimate as kl_estimate
+from .information import kl_estimate_with_error as kl_estimate_with_error
 from .information import mutual_information as mutual_information
 from .information import perplexity as perplexity
 from .linear import linear_softmax_cross_entropy as linear_softmax_cross_entropy
@@ -90,6 +92,9 @@ from .softmax import softmax_cross_entropy as softmax_cross_entropy
 from .softmax import softmax_entropy as softmax_entropy
 from .softmax import softmax_js_divergence as softmax_js_divergence
 from .softmax import softmax_kl_divergence as softmax_kl_divergence
+from .softmax_orders import softmax_renyi_divergence as softmax_renyi_divergence
+from .softmax_orders import softmax_renyi_entropy as softmax_renyi_entropy
+from .softmax_orders import softmax_tsallis_entropy as softmax_tsallis_entropy
 from .statistics import linear_softmax_statistics as linear_softmax_statistics
 from .statistics import softmax_statistics as softmax_statistics
 

@@ -2,25 +2,12 @@
 
 from __future__ import annotations  # `help` shows ArrayLike, not all that it is
 
-import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from . import _checks as check
-from ._call import Rows, compiled, finish, mask_of_rows, probability_data, probability_pair
-from ._class_axes import Axes
-from ._math.dtypes import compute_dtype
+from ._call import Rows, compiled, finish, probability_data, probability_pair
+from ._order import of_order
 from ._rows.order import renyi_divergence_row, renyi_entropy_row, tsallis_entropy_row
-from ._rows.row_function import RowFunction
-
-
-def _of_order(name: str, row: RowFunction, alpha: ArrayLike, axes: Axes, *data: Array) -> Array:
-    # A bad order gives NaN for every row, and is 1 for the formulae.
-    order = check.number(name, "alpha", alpha, check.NON_NEGATIVE).astype(compute_dtype(data[0]))
-    order = order.reshape((1,) * data[0].ndim)
-    bad = jnp.isnan(order)
-    row_mask = mask_of_rows(data[0], axes, None, valid=~bad)
-    return row(axes, row_mask, *data, jnp.where(bad, 1.0, order))
 
 
 @compiled()
@@ -77,7 +64,7 @@ def renyi_entropy(
     name = "renyi_entropy"
     rows = Rows(axis, where, base, keepdims)
     p, axes = probability_data(name, "p", p, rows)
-    value = _of_order(name, renyi_entropy_row, alpha, axes, p)
+    value = of_order(name, renyi_entropy_row, alpha, axes, None, p)
     return finish(name, value, axes, rows)
 
 
@@ -135,7 +122,7 @@ def renyi_divergence(
     name = "renyi_divergence"
     rows = Rows(axis, where, base, keepdims)
     p, q, axes = probability_pair(name, p, q, rows)
-    value = _of_order(name, renyi_divergence_row, alpha, axes, p, q)
+    value = of_order(name, renyi_divergence_row, alpha, axes, None, p, q)
     return finish(name, value, axes, rows)
 
 
@@ -182,5 +169,5 @@ def tsallis_entropy(
     name = "tsallis_entropy"
     rows = Rows(axis, where, None, keepdims)
     p, axes = probability_data(name, "p", p, rows)
-    value = _of_order(name, tsallis_entropy_row, alpha, axes, p)
+    value = of_order(name, tsallis_entropy_row, alpha, axes, None, p)
     return finish(name, value, axes, rows)

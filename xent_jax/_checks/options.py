@@ -10,9 +10,11 @@ from .general import one_of
 
 def log_base(name: str, base: Any) -> float:
     try:
-        number = float(None if isinstance(base, str) else base)
+        number = float(base)
     except (TypeError, ValueError):
-        raise TypeError(f"{name}: base must be a number or None, got {base!r}.") from None
+        number = None
+    if number is None or isinstance(base, str):
+        raise TypeError(f"{name}: base must be a number or None, got {base!r}.")
     if not number > 0.0 or number == 1.0 or number == float("inf"):
         raise ValueError(
             f"{name}: base must be positive, finite and not 1, got {base!r}; "

@@ -47,6 +47,13 @@ def _deformed_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     return deformed(*primals), by_cost * tangents[0] - by_order * tangents[1]
 
 
+def deformed_share(p: Array, escort: Array, cost: Array, order: Array) -> Array:
+    """p·d(c, t) of a probability p, given p·e^{−tc}, which is finite where e^{−tc} is not."""
+    close = jnp.abs(order * cost) <= 1.0
+    near = p * deformed(jnp.where(close, cost, 0.0), order)
+    return jnp.where(close, near, (p - escort) / jnp.where(close, 1.0, order))
+
+
 @jax.custom_jvp
 def undeformed(value: Array, order: Array) -> Array:
     """−log(1 − ts)/t, s at t = 0: the cost whose `deformed` value is s. It needs ts < 1."""

@@ -1,6 +1,8 @@
 """Sums, differences and products with their rounding errors."""
 
 import math
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,22 +19,34 @@ def exact_difference(a: Array, b: Array) -> tuple[Array, Array]:
 
 @jax.jit
 def exact_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """a·b as a rounded number and its rounding error (Dekker 1971, A Floating-Point Technique).
+    """a·b as a number and the rest of it (Dekker 1971, A Floating-Point Technique).
 
-    The halves come from masks, which neither overflow nor depend on how a sum is evaluated.
+    The halves come from masks, which neither overflow nor depend on how a sum is evaluated. One
+    takes the last bit of the product too: a sum with it is not fused to one that rounds once.
     """
-    product = a * b
+    product = _without_bits(a * b, 1)
     (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
     error = a_high * b_high - product
     return product, ((error + a_high * b_low) + a_low * b_high) + a_low * b_low
 
 
 def _halves(x: Array) -> tuple[Array, Array]:
-    """x as a sum of two numbers with half its digits."""
-    bits, half = (jnp.uint64, 27) if x.dtype == jnp.float64 else (jnp.uint32, 12)
-    kept = lax.bitcast_convert_type(x, bits) >> half << half
-    high = lax.bitcast_convert_type(kept, x.dtype)
+    """x as a sum of two numbers with half its digits; the high one is a constant when x moves."""
+    high = lax.stop_gradient(_without_bits(x, 27 if x.dtype == jnp.float64 else 12))
     return high, x - high
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _without_bits(x: Array, count: int) -> Array:
+    """x without so many of its last bits."""
+    bits = jnp.uint64 if x.dtype == jnp.float64 else jnp.uint32
+    return lax.bitcast_convert_type(lax.bitcast_convert_type(x, bits) >> count << count, x.dtype)
+
+
+@_without_bits.defjvp
+def _without_bits_jvp(count: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # Bits have no derivative.
+    return _without_bits(primals[0], count), tangents[0]
 
 
 def exact_sum(high: Array, low: Array, axis: int) -> tuple[Array, Array]:

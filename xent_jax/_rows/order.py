@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .._class_axes import Axes, class_max, class_sum
-from .._math.deformed import deformed, undeformed
+from .._math.deformed import deformed, deformed_share, undeformed
 from .._math.dtypes import largest, smallest
 from .._math.elementary import exp, expm1, log
 from .._math.log_ratio import log_ratio, relative_entropy_term
@@ -25,14 +25,14 @@ from .row_function import RowFunction
 Residuals = tuple[Array, ...]
 
 
-def _finite_order(order: Array) -> tuple[Array, Array]:
+def finite_order(order: Array) -> tuple[Array, Array]:
     """α and t = α − 1; +∞ becomes an order at which the largest outcome alone counts."""
     order = jnp.minimum(order, jnp.finfo(order.dtype).eps ** -2)
     return order, order - 1.0
 
 
 @jax.custom_jvp
-def _power(r: Array, ratio: Array, order: Array, close: Array) -> Array:
+def ratio_power(r: Array, ratio: Array, order: Array, close: Array) -> Array:
     """ratio^{α − 1}: from the logarithm where `close`, which then has digits that the ratio lacks.
 
     Elsewhere the exponential of a rounded product would be off by that product times an ulp. Below
@@ -44,17 +44,17 @@ def _power(r: Array, ratio: Array, order: Array, close: Array) -> Array:
     return jnp.where(close, near, jnp.where(low, far / ratio, far))
 
 
-@_power.defjvp
-def _power_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+@ratio_power.defjvp
+def _ratio_power_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For the smallest ratios, whose square is 0.
     r, _, order, _ = primals
-    power = _power(*primals)
+    power = ratio_power(*primals)
     limit = largest(power) / 256.0
     by_order = jnp.clip(power, 0.0, limit) * r
     return power, (order - 1.0) * power * tangents[0] + by_order * tangents[2]
 
 
-def _unless(close: Array, t: Array) -> Array:
+def unless(close: Array, t: Array) -> Array:
     """t, and 1 where it is not divided by."""
     return jnp.where(close, 1.0, t)
 
@@ -62,23 +62,23 @@ def _unless(close: Array, t: Array) -> Array:
 def _deformed_log(r: Array, power: Array, t: Array, close: Array) -> Array:
     """(e^{tr} − 1)/t: from r where `close`, which must hold at t = 0, else from e^{tr}."""
     near = -deformed(jnp.where(close, -r, 0.0), t)
-    return jnp.where(close, near, (power - 1.0) / _unless(close, t))
+    return jnp.where(close, near, (power - 1.0) / unless(close, t))
 
 
-def _spread_term(p: Array, weight: Array, x: Array, t: Array) -> Array:
-    """p·w·φ(tx)/t² ≥ 0 for w = e^{tx}: an outcome's share of the derivative by the order."""
+def spread_term(p: Array, escort: Array, x: Array, t: Array) -> Array:
+    """e·φ(tx)/t² ≥ 0 for e = p·e^{tx}: an outcome's share of the derivative by the order."""
     close = jnp.abs(t * x) <= 1.0
-    near = p * weight * jnp.square(x) * phi_over_square(jnp.where(close, t * x, 0.0))
-    far = relative_entropy_term(p * weight, p, jnp.where(close, 2.0, t * x))
-    return jnp.where(close, near, far / jnp.square(_unless(close, t)))
+    near = escort * jnp.square(x) * phi_over_square(jnp.where(close, t * x, 0.0))
+    far = relative_entropy_term(escort, p, jnp.where(close, 2.0, t * x))
+    return jnp.where(close, near, far / jnp.square(unless(close, t)))
 
 
 def _tsallis_entropy(axes: Axes, p: Array, order: Array) -> tuple[Array, Any]:
     """Σ p·d(−log p, t)."""
     limit = order == jnp.inf
-    order, t = _finite_order(order)
+    order, t = finite_order(order)
     log_p = log(lift(p))
-    power = _power(log_p, lift(p), order, jnp.abs(log_p) <= 1.0)
+    power = ratio_power(log_p, lift(p), order, jnp.abs(log_p) <= 1.0)
     costs = -_deformed_log(log_p, power, t, jnp.abs(t * log_p) <= 1.0)
     return class_sum(defined(p * jnp.where(limit, 0.0, costs), p), axes), ()
 
@@ -86,14 +86,14 @@ def _tsallis_entropy(axes: Axes, p: Array, order: Array) -> tuple[Array, Any]:
 def _tsallis_entropy_partials(axes: Axes, _: Any, p: Array, order: Array) -> tuple[Array, Array]:
     # For the edge p = 0, and by the order for α = 1: α·d − 1 = d − p^t, and p·∂d/∂t.
     limit = order == jnp.inf
-    order, t = _finite_order(order)
+    order, t = finite_order(order)
     log_p = log(lift(p))
-    power, x = _power(log_p, lift(p), order, jnp.abs(log_p) <= 1.0), t * log_p
+    power, x = ratio_power(log_p, lift(p), order, jnp.abs(log_p) <= 1.0), t * log_p
     close = jnp.abs(x) <= 1.0
     costs = -_deformed_log(log_p, power, t, close)
     by_p = jnp.where(order < 0.5, order * costs - 1.0, costs - power)
     near = p * power * jnp.square(log_p) * phi_over_square(jnp.where(close, x, 0.0))
-    far = (p - (1.0 - x) * (p * power)) / jnp.square(_unless(close, t))
+    far = (p - (1.0 - x) * (p * power)) / jnp.square(unless(close, t))
     by_order = -jnp.where(close, near, far)
     return defined(jnp.where(limit, 0.0, by_p), p), defined(jnp.where(limit, 0.0, by_order), p)
 
@@ -106,7 +106,7 @@ def _depths(axes: Axes, p: Array, order: Array) -> tuple[Array, Array, Array]:
     m = lift(class_max(p, axes))
     ratio = jnp.maximum(lift(p) / m, smallest(m))
     r = log_ratio(lift(p), m)
-    return m, -r, _power(r, ratio, order, r >= -1.0)
+    return m, -r, ratio_power(r, ratio, order, r >= -1.0)
 
 
 def _renyi_entropy(axes: Axes, p: Array, order: Array) -> tuple[Array, Residuals]:
@@ -114,7 +114,7 @@ def _renyi_entropy(axes: Axes, p: Array, order: Array) -> tuple[Array, Residuals
 
     Near, that sum is 1 − t·Σ p·d(u, t)/W; far, it is less than ½ and its logarithm exact.
     """
-    order, t = _finite_order(order)
+    order, t = finite_order(order)
     m, u, power = _depths(axes, p, order)
     mass = class_sum(defined(p, p), axes)
     empty = mass == 0.0
@@ -123,7 +123,7 @@ def _renyi_entropy(axes: Axes, p: Array, order: Array) -> tuple[Array, Residuals
     near = (share >= 0.5) | (t == 0.0)
     costs = -_deformed_log(-u, power, t, jnp.abs(t * u) <= 1.0)
     small = jnp.where(near, class_sum(p * costs, axes) / whole, 0.0)
-    far = -log(jnp.where(near, 1.0, share)) / _unless(near, t)
+    far = -log(jnp.where(near, 1.0, share)) / unless(near, t)
     g = jnp.where(near, undeformed(small, t), far)
     return mass * (g - log(m)), (g, share)
 
@@ -135,20 +135,21 @@ def _renyi_entropy_partials(
 
     e = p^α/Σ p^α = (p/W)·e^{tx} is the escort distribution.
     """
-    order, t = _finite_order(order)
+    order, t = finite_order(order)
     g, share = residuals
     m, u, power = _depths(axes, p, order)
     weight = power / share
     close = jnp.abs(t) * jnp.maximum(u, g) <= 1.0
     by_p = g - log(m) - 1.0 - order * _deformed_log(g - u, weight, t, close)
-    return by_p, -_spread_term(p, weight, g - u, t)
+    return by_p, -spread_term(p, p * weight, g - u, t)
 
 
-def _excess_term(p: Array, q: Array, r: Array, order: Array) -> Array:
+def excess_term(p: Array, q: Array, r: Array, order: Array, product: Array | None = None) -> Array:
     """(p^α q^{1−α} − αp + (α − 1)q)/(α − 1) ≥ 0 for p, q > 0: one outcome's share of Σ p·φ(r) at
     α = 1, else of (Σ p^α q^{1−α} − 1)/(α − 1).
 
-    With p and q exchanged below α = ½, where it is of order α.
+    With p and q exchanged below α = ½, where it is of order α. The product p^α q^{1−α} is given
+    where its powers may be no numbers.
     """
     low = order < 0.5
     a, b = jnp.where(low, q, p), jnp.where(low, p, q)
@@ -156,7 +157,9 @@ def _excess_term(p: Array, q: Array, r: Array, order: Array) -> Array:
     close = (jnp.abs(r) <= 1.0) & (jnp.abs(t * r) <= 1.0)
     inside = jnp.where(close, r, 0.0)
     near = a * jnp.square(inside) * (t * phi_over_square(-t * inside) + phi_over_square(inside))
-    far = (b - a) - a * deformed(jnp.where(close, 0.0, -r), t)
+    cost = jnp.where(close, 0.0, -r)
+    change = a * deformed(cost, t) if product is None else deformed_share(a, product, cost, t)
+    far = (b - a) - change
     factor = jnp.where(low, order / jnp.where(low, 1.0 - order, 1.0), 1.0)
     return factor * jnp.where(close, near, far)
 
@@ -182,7 +185,7 @@ def _ratios(axes: Axes, p: Array, q: Array, order: Array) -> Residuals:
     log_scaled = jnp.where(beyond, 0.0, r - reference)
     scaled = jnp.where(beyond, 1.0, scaled)
     close = jnp.maximum(jnp.abs(r), jnp.abs(reference)) <= 1.0
-    power = jnp.where(barred, 0.0, _power(log_scaled, scaled, order, close))
+    power = jnp.where(barred, 0.0, ratio_power(log_scaled, scaled, order, close))
     return ratio, r, power, reference, barred
 
 
@@ -206,10 +209,10 @@ def _split(p: Array, q: Array, t: Array) -> tuple[Array, Array]:
 def _renyi_divergence(axes: Axes, p: Array, q: Array, order: Array) -> tuple[Array, Residuals]:
     """W·R − W + V, R = log(Σ p·e^{tr}/W)/t, with W = Σ p and V = Σ q.
 
-    Near, the sum is W + t·(G + W − V) with G the sum of `_excess_term`s; then R − (W − V)/W is
+    Near, the sum is W + t·(G + W − V) with G the sum of `excess_term`s; then R − (W − V)/W is
     G/W less the second-order rest of the logarithm, φ(−tR)/t. Far, the logarithm itself is exact.
     """
-    order, t = _finite_order(order)
+    order, t = finite_order(order)
     rest, infinite = _split(p, q, t)
     _, r, power, reference, barred = _ratios(axes, rest, q, order)
     mass = class_sum(defined(rest, p, q), axes)
@@ -221,15 +224,15 @@ def _renyi_divergence(axes: Axes, p: Array, q: Array, order: Array) -> tuple[Arr
 
     edge = (rest == 0.0) | (q == 0.0)
     inside = ~edge & near
-    term = _excess_term(
+    term = excess_term(
         jnp.where(inside, rest, 1.0), jnp.where(inside, q, 1.0), jnp.where(inside, r, 0.0), order
     )
-    at_edge = jnp.where(barred, rest * order / _unless(t >= 0.0, -t), q)
+    at_edge = jnp.where(barred, rest * order / unless(t >= 0.0, -t), q)
     excess = class_sum(jnp.where(edge, at_edge, jnp.where(inside, term, 0.0)), axes)
     loss = _difference_of_sums(rest, q, axes)
     small = jnp.where(near, (excess + loss) / whole, 0.0)
     # The rate in two parts, in which the greatest r of a far row cancels exactly.
-    far = log(jnp.where(near, 1.0, share)) / _unless(near, t)
+    far = log(jnp.where(near, 1.0, share)) / unless(near, t)
     reference = jnp.where(near, 0.0, reference)
     beyond = jnp.where(near, -undeformed(-small, t), jnp.minimum(far, largest(far)))
     rate = reference + beyond
@@ -247,7 +250,7 @@ def _renyi_divergence_partials(
 
     e = (p/W)·e^{tx} is the escort distribution.
     """
-    order, t = _finite_order(order)
+    order, t = finite_order(order)
     reference, beyond, share = residuals
     rate = reference + beyond
     rest, infinite = _split(p, q, t)
@@ -263,8 +266,9 @@ def _renyi_divergence_partials(
     at_zero = jnp.where(order == 0.0, 1.0 - 1.0 / share, -jnp.inf)
     by_q = jnp.where(barred, at_zero, jnp.where(rest == 0.0, jnp.sign(q), by_q))
 
-    moving = _spread_term(rest, jnp.where(rest == 0.0, 0.0, weight), jnp.where(barred, 0.0, x), t)
-    by_order = jnp.where(barred, rest / jnp.square(_unless(~barred, t)), moving)
+    escort = rest * jnp.where(rest == 0.0, 0.0, weight)
+    moving = spread_term(rest, escort, jnp.where(barred, 0.0, x), t)
+    by_order = jnp.where(barred, rest / jnp.square(unless(~barred, t)), moving)
     return (
         jnp.where(infinite, jnp.inf, by_p),
         jnp.where(infinite, -jnp.inf, by_q),

@@ -33,7 +33,7 @@ from .row_state import RowSums, exact_weight, finite_logits, infinity
 from .row_sums import Asked, Logits, row_sums
 
 
-class _Pair(NamedTuple):
+class PairSums(NamedTuple):
     """Per row: maxima, 1/T, λ₀, and δ at the maximum of either side."""
 
     peak_p: Array
@@ -45,7 +45,7 @@ class _Pair(NamedTuple):
     top_q: Any
 
 
-class _Class(NamedTuple):
+class PairClass(NamedTuple):
     """Per class: p, q and δ."""
 
     p: Array
@@ -53,27 +53,29 @@ class _Class(NamedTuple):
     gap: Array
 
 
-def _pair_alone(axes: Axes, zp: Array, zq: Array) -> _Pair:
+def _pair_alone(axes: Axes, zp: Array, zq: Array) -> PairSums:
     """What the value needs: the rounding of λ₀ counts squared, T is enough."""
     of_p, of_q = row_sums(axes, Logits(zp), Logits(zq), asked=Asked(exact=False))
     offset = log1p(of_p.rest) - log1p(of_q.rest)
-    return _Pair(of_p.maximum, of_q.maximum, 1.0 / of_p.total, 1.0 / of_q.total, offset, None, None)
+    return PairSums(
+        of_p.maximum, of_q.maximum, 1.0 / of_p.total, 1.0 / of_q.total, offset, None, None
+    )
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _pair(axes: Axes, zp: Array, zq: Array) -> _Pair:
+def pair_sums(axes: Axes, zp: Array, zq: Array) -> PairSums:
     of_p, of_q = row_sums(axes, Logits(zp, beside=zq), Logits(zq, beside=zp))
     offset = log1p(of_p.rest) - log1p(of_q.rest)
     mp, mq = of_p.maximum, of_q.maximum
     top_p, top_q = gap(mp, _beside(of_p), mp, mq), gap(_beside(of_q), mq, mp, mq)
-    return _Pair(mp, mq, 1.0 / of_p.total, 1.0 / of_q.total, offset, top_p, top_q)
+    return PairSums(mp, mq, 1.0 / of_p.total, 1.0 / of_q.total, offset, top_p, top_q)
 
 
-@_pair.defjvp
-def _pair_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[_Pair, _Pair]:
+@pair_sums.defjvp
+def _pair_sums_jvp(axes: Axes, primals: Any, tangents: Any) -> tuple[PairSums, PairSums]:
     # With m held constant dlog T = E_p dz, and dλ = E_p dzp − E_q dzq; the tops are mere origins.
-    pair = _pair(axes, *primals)
-    here = _classes(pair, *primals)
+    pair = pair_sums(axes, *primals)
+    here = pair_classes(pair, *primals)
     moving_p, moving_q = (
         class_sum(x * t.astype(x.dtype), axes)
         for x, t in zip((here.p, here.q), tangents, strict=True)
@@ -103,53 +105,53 @@ def gap(zp: Array, zq: Array, mp: Array, mq: Array) -> Array:
 
 
 @jax.jit
-def _classes(pair: _Pair, zp: Array, zq: Array) -> _Class:
+def pair_classes(pair: PairSums, zp: Array, zq: Array) -> PairClass:
     """p, q and δ of each class; the weights are those of the first read, which a CPU keeps."""
     p = exact_weight(zp, pair.peak_p) * pair.scale_p
     q = exact_weight(zq, pair.peak_q) * pair.scale_q
-    return _Class(p, q, gap(finite_logits(zp), finite_logits(zq), pair.peak_p, pair.peak_q))
+    return PairClass(p, q, gap(finite_logits(zp), finite_logits(zq), pair.peak_p, pair.peak_q))
 
 
 @jax.jit
-def _phi_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+def _phi_term(pair: PairSums, zp: Array, zq: Array) -> Array:
     """p·φ(r₀), +∞ where q = 0 < p, however small p is."""
-    p, q, gap = _classes(pair, zp, zq)
+    p, q, gap = pair_classes(pair, zp, zq)
     barred = (gap > infinity(gap) / 2) & (finite_logits(zp) > -infinity(gap))
     return jnp.where(barred, jnp.inf, relative_entropy_term(p, q, gap - pair.offset))
 
 
 @jax.jit
-def _pair_excess_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+def pair_excess_term(pair: PairSums, zp: Array, zq: Array) -> Array:
     """q₀ − p."""
-    p, q, gap = _classes(pair, zp, zq)
+    p, q, gap = pair_classes(pair, zp, zq)
     return excess(p, q, gap - pair.offset)
 
 
 @jax.jit
-def _log_ratio_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+def _log_ratio_term(pair: PairSums, zp: Array, zq: Array) -> Array:
     """p·r₀."""
-    p, _, gap = _classes(pair, zp, zq)
+    p, _, gap = pair_classes(pair, zp, zq)
     return p * (gap - pair.offset)
 
 
 @jax.jit
-def _gap_term(pair: _Pair, zp: Array, zq: Array) -> Array:
+def _gap_term(pair: PairSums, zp: Array, zq: Array) -> Array:
     """p·(δ − δ*), δ* at the maximum of p: for a confident row the mean of δ is nearly δ* itself."""
-    p, _, gap = _classes(pair, zp, zq)
+    p, _, gap = pair_classes(pair, zp, zq)
     return p * (gap - pair.top_p)
 
 
 class _KLResiduals(NamedTuple):
-    pair: _Pair
+    pair: PairSums
     shift: Array  # L
     mean_gap: Array  # E_p δ − δ*
 
 
 def _softmax_kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _KLResiduals]:
-    pair = _pair(axes, zp, zq)
-    terms = (_phi_term, _pair_excess_term, _gap_term)
+    pair = pair_sums(axes, zp, zq)
+    terms = (_phi_term, pair_excess_term, _gap_term)
     total, excess_sum, mean_gap = class_sums(axes, terms, pair, zp, zq)
-    shift = _log1p_of_rounding(excess_sum)
+    shift = log1p_of_rounding(excess_sum)
     return _kl_of_sums(total, shift), _KLResiduals(pair, shift, mean_gap)
 
 
@@ -157,7 +159,7 @@ def _softmax_kl_value(axes: Axes, zp: Array, zq: Array) -> Array:
     pair = _pair_alone(axes, zp, zq)
     total, mean = class_sums(axes, (_phi_term, _log_ratio_term), pair, zp, zq)
     # Beside Φ ≥ 1 it is nothing, and X = Φ − E_p r₀ has no digits there.
-    shift = _log1p_of_rounding(jnp.where(total < 1.0, total - mean, 0.0))
+    shift = log1p_of_rounding(jnp.where(total < 1.0, total - mean, 0.0))
     return _kl_of_sums(total, shift)
 
 
@@ -166,7 +168,7 @@ def _kl_of_sums(total: Array, shift: Array) -> Array:
     return not_below_0(total - phi(-shift))
 
 
-def _log1p_of_rounding(x: Array) -> Array:
+def log1p_of_rounding(x: Array) -> Array:
     """log1p(X) for an X that is a rounding; its derivative, with that of λ₀, is 0."""
     return jax.lax.stop_gradient(log1p(x))
 
@@ -176,7 +178,7 @@ def _softmax_kl_partials(
 ) -> tuple[Array, Array]:
     """∂D/∂zp = p·(δ − E_p δ),  ∂D/∂zq = q − p."""
     pair, shift, mean_gap = residuals
-    p, q, gap = _classes(pair, zp, zq)
+    p, q, gap = pair_classes(pair, zp, zq)
     r = (gap - pair.offset) + shift
     return p * ((gap - pair.top_p) - mean_gap), excess(p, q, r)
 
@@ -186,41 +188,41 @@ softmax_kl_row = RowFunction(_softmax_kl, _softmax_kl_partials, _softmax_kl_valu
 
 
 @jax.jit
-def _js_term(pair: _Pair, zp: Array, zq: Array) -> Array:
-    p, q, gap = _classes(pair, zp, zq)
+def _js_term(pair: PairSums, zp: Array, zq: Array) -> Array:
+    p, q, gap = pair_classes(pair, zp, zq)
     return js_term(p, q, gap - pair.offset)
 
 
 @jax.jit
-def _mixture_term_p(pair: _Pair, zp: Array, zq: Array) -> Array:
+def _mixture_term_p(pair: PairSums, zp: Array, zq: Array) -> Array:
     """p·(ρ − ρ*) with ρ = log(p/m), ρ* at the maximum of p."""
-    p, _, gap = _classes(pair, zp, zq)
+    p, _, gap = pair_classes(pair, zp, zq)
     return p * _mixture_ratio_change(gap, pair.top_p, pair.offset)
 
 
 @jax.jit
-def _mixture_term_q(pair: _Pair, zp: Array, zq: Array) -> Array:
+def _mixture_term_q(pair: PairSums, zp: Array, zq: Array) -> Array:
     """q·(ρ − ρ*) with ρ = log(q/m), ρ* at the maximum of q."""
-    _, q, gap = _classes(pair, zp, zq)
+    _, q, gap = pair_classes(pair, zp, zq)
     return q * _mixture_ratio_change(-gap, -pair.top_q, -pair.offset)
 
 
 class _JSResiduals(NamedTuple):
-    pair: _Pair
+    pair: PairSums
     mean_p: Array  # E_p (ρ − ρ*) of either side
     mean_q: Array
 
 
 def _softmax_js(axes: Axes, zp: Array, zq: Array) -> tuple[Array, _JSResiduals]:
-    pair = _pair(axes, zp, zq)
-    terms = (_js_term, _pair_excess_term, _mixture_term_p, _mixture_term_q)
+    pair = pair_sums(axes, zp, zq)
+    terms = (_js_term, pair_excess_term, _mixture_term_p, _mixture_term_q)
     total, excess_sum, mean_p, mean_q = class_sums(axes, terms, pair, zp, zq)
     return _js_of_sums(total, excess_sum), _JSResiduals(pair, mean_p, mean_q)
 
 
 def _softmax_js_value(axes: Axes, zp: Array, zq: Array) -> Array:
     pair = _pair_alone(axes, zp, zq)
-    return _js_of_sums(*class_sums(axes, (_js_term, _pair_excess_term), pair, zp, zq))
+    return _js_of_sums(*class_sums(axes, (_js_term, pair_excess_term), pair, zp, zq))
 
 
 def _js_of_sums(total: Array, excess_sum: Array) -> Array:
@@ -232,7 +234,7 @@ def _softmax_js_partials(
 ) -> tuple[Array, Array]:
     """∂JS/∂zp = ½ p·(ρ − E_p ρ) with ρ = log(p/m); the same for q with the sides exchanged."""
     pair, mean_p, mean_q = residuals
-    p, q, gap = _classes(pair, zp, zq)
+    p, q, gap = pair_classes(pair, zp, zq)
     change_p = _mixture_ratio_change(gap, pair.top_p, pair.offset)
     change_q = _mixture_ratio_change(-gap, -pair.top_q, -pair.offset)
     return p * (change_p - mean_p) / 2, q * (change_q - mean_q) / 2
