@@ -312,6 +312,8 @@ def test_batches_and_dtypes_of_forecasts(f):
 @pytest.mark.parametrize("alike", [False, True])
 def test_ten_million_forecasts(alike):
     c, o, _ = sample(10**7)
+    # None on an edge, which the two types round in different ways.
+    c = np.where(np.abs(c * 15 - np.round(c * 15)) < 1e-4, np.float32(0.5), c)
     c = np.full_like(c, 0.7) if alike else c
     for f in IN_BINS:
         got = f(c, o)
