@@ -158,7 +158,7 @@ def assert_trees(got, want, tolerance=2e-6):
 
 
 @each
-@pytest.mark.parametrize("binning", ["width", "mass"])
+@pytest.mark.parametrize("binning", ["width", slow("mass")])
 @pytest.mark.parametrize("n, bins", [slow(1, 15), slow(2, 1), (997, 15), slow(997, 4)])
 def test_bins_are_their_definition(f, binning, n, bins):
     c, o, w = sample(n)
@@ -259,7 +259,8 @@ def groups(c, bins):
     return [place == k for k in range(bins)]
 
 
-@pytest.mark.parametrize("binning", [slow("width"), "mass"])
+@pytest.mark.slow
+@pytest.mark.parametrize("binning", ["width", "mass"])
 def test_parts_of_the_brier_score_add_up(binning):
     c, o, w = sample(3001)
     for outcome in (o, np.random.default_rng(2).uniform(size=len(c)).astype(np.float32)):
@@ -276,6 +277,7 @@ def test_parts_of_the_brier_score_add_up(binning):
     np.testing.assert_allclose(parts.score, parts.uncertainty, 1e-6)
 
 
+@pytest.mark.slow
 def test_beside_scikit_learn():
     calibration = pytest.importorskip("sklearn.calibration")
     metrics = pytest.importorskip("sklearn.metrics")
@@ -384,6 +386,7 @@ def test_temperature_is_the_best(n, k, true, scale):
         np.testing.assert_allclose(fit_temperature(z.astype(float), labels), want, 1e-12)
 
 
+@pytest.mark.slow
 def test_temperature_takes_a_few_steps(monkeypatch):
     counts = []
     search = temperature.search
@@ -403,6 +406,7 @@ def test_temperature_takes_a_few_steps(monkeypatch):
     assert len(counts) == 3 and max(counts) <= 8
 
 
+@pytest.mark.slow
 def test_temperature_of_logits_that_tell_all_or_nothing():
     z = np.array([[3.0, 0, -1], [0, 2, 1], [-5, 0, 0]], np.float32)
     assert fit_temperature(z, [0, 1, 2]) == 0

@@ -79,7 +79,7 @@ def compiled(dtype):
     return jax.jit(all_of_it)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", slow("float64")])
 @pytest.mark.parametrize("name", LOGITS)
 def test_numbers_and_derivatives(name, dtype):
     with jax.enable_x64(dtype == "float64"):
@@ -120,6 +120,7 @@ def test_all_three_differentiate_twice():
                 jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-9, 1e-12), got, want)
 
 
+@pytest.mark.slow
 def test_probabilities_agree_with_logits_and_with_a_table():
     z = LOGITS["generic"].astype("float32")
     p = jax.nn.softmax(z)
@@ -179,7 +180,7 @@ def test_edges():
     assert all(x == 0 for x in softmax_ensemble_information(z[:, 2], where=np.zeros(3, bool)))
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 1), (3, 0, 5), slow((2, 7, 3)), (5, 1, 257)])
+@pytest.mark.parametrize("shape", [(1, 2, 1), slow((3, 0, 5)), slow((2, 7, 3)), slow((5, 1, 257))])
 def test_shapes_and_axes(shape):
     z = np.random.default_rng(0).normal(size=shape).astype("float32")
     rows = softmax_ensemble_information(z)
@@ -190,6 +191,7 @@ def test_shapes_and_axes(shape):
     np.testing.assert_allclose(mapped, rows, 1e-5, 1e-7)
 
 
+@pytest.mark.slow
 def test_narrow_types():
     z = LOGITS["generic"].astype(jnp.bfloat16)
     value, slope = jax.value_and_grad(lambda z: softmax_ensemble_information(z).mutual)(z)
