@@ -25,7 +25,7 @@ print(*(set(sys.modules) - before))
 
 @pytest.fixture(scope="module")
 def imports(tmp_path_factory):
-    """Three times: the modules that `import xent_jax` adds to `import jax`, and the seconds.
+    """Three times: the modules that `import xent_jax` adds to `import jax`, and both their seconds.
 
     With bytecode, as an installed package has it: the first run writes it, the others read it.
     """
@@ -35,21 +35,24 @@ def imports(tmp_path_factory):
     for _ in range(3):
         command = [sys.executable, "-X", "importtime", "-c", CODE]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        (cumulative,) = re.findall(r"\| +(\d+) \| xent_jax$", done.stderr, re.MULTILINE)
-        runs.append((set(done.stdout.split()), int(cumulative) / 1e6))
+        told = re.findall(r"\| +(\d+) \| (xent_jax|jax)$", done.stderr, re.MULTILINE)
+        seconds = {module: int(cumulative) / 1e6 for cumulative, module in told}
+        runs.append((set(done.stdout.split()), seconds["xent_jax"], seconds["jax"]))
     return runs
 
 
 @pytest.mark.slow
 def test_import_adds_little_time(imports):
-    assert min(seconds for _, seconds in imports) < 0.05
+    """At most 50 ms, or on a slow machine a tenth of what JAX takes by itself."""
+    ours, whole = (min(seconds) for seconds in list(zip(*imports, strict=True))[1:])
+    assert ours < max(0.05, 0.1 * whole)
 
 
 def test_import_brings_in_nothing_heavy(imports):
-    modules = {name.partition(".")[0] for added, _ in imports for name in added}
+    modules = {name.partition(".")[0] for added, *_ in imports for name in added}
     assert "xent_jax" in modules
     assert not modules & {"optax", "chex", "scipy", "matplotlib", "sklearn", "tqdm", "numpy"}
-    assert not any(name.startswith("xent_jax.demo") for added, _ in imports for name in added)
+    assert not any(name.startswith("xent_jax.demo") for added, *_ in imports for name in added)
 
 
 def test_version_is_that_of_the_distribution():

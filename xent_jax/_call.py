@@ -68,7 +68,6 @@ def compiled(
             return bound.args, bound.kwargs
 
         def checked(method: Callable[..., Any]) -> Callable[..., Any]:
-            @wraps(f)
             def call(*args: Any, **kwargs: Any) -> Any:
                 for name, place in judged:
                     if name in kwargs:
@@ -86,7 +85,7 @@ def compiled(
 
             return call
 
-        call: Any = checked(jitted)
+        call: Any = wraps(f)(checked(jitted))
         for name in ("lower", "trace", "eval_shape"):
             setattr(call, name, checked(getattr(jitted, name)))
         return call

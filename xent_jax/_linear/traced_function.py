@@ -7,17 +7,24 @@ fresh lambda of the same code is the same function to every cache.
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend import core
 
 from .._class_axes import vary_over
 from .per_token import at_each
+
+
+@cache
+def _core() -> Any:
+    """JAX's types of programs; they bring in Pallas, which those who use them wait for alone."""
+    from jax.extend import core
+
+    return core
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +34,7 @@ class _Program:
     What the text does not show in full, such as rules of differentiation, is told by identity.
     """
 
-    jaxpr: core.Jaxpr
+    jaxpr: Any
     out_tree: Any
     rank: int
     text: str
@@ -99,7 +106,7 @@ def _evaluate(jaxpr: Any, closed_over: Any, arguments: Any) -> list[Any]:
     values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*closed_over, *arguments), strict=True))
 
     def read(x: Any) -> Any:
-        return x.val if isinstance(x, core.Literal) else values[x]
+        return x.val if isinstance(x, _core().Literal) else values[x]
 
     for eqn in jaxpr.eqns:
         given = [read(x) for x in eqn.invars]
@@ -129,9 +136,9 @@ def _keeps(jaxpr: Any, shape: tuple[int, ...]) -> bool:
     return all(map(fits, jaxpr.eqns))
 
 
-def _all_jaxprs(jaxpr: core.Jaxpr) -> Iterator[core.Jaxpr]:
+def _all_jaxprs(jaxpr: Any) -> Iterator[Any]:
     yield jaxpr
-    for inner in core.subjaxprs(jaxpr):
+    for inner in _core().subjaxprs(jaxpr):
         yield from _all_jaxprs(inner)
 
 
@@ -189,7 +196,7 @@ def _opaque(jaxpr: Any) -> Iterator[Any]:
     """What the text of a program leaves out: arrays inside, functions, rules; to be compared."""
     for eqn in jaxpr.eqns:
         for x in eqn.invars:
-            if isinstance(x, core.Literal) and getattr(x.val, "ndim", 0):
+            if isinstance(x, _core().Literal) and getattr(x.val, "ndim", 0):
                 yield id(x.val)
         for value in jax.tree.leaves(eqn.params, is_leaf=_is_jaxpr):
             if _is_jaxpr(value):
@@ -202,7 +209,7 @@ def _opaque(jaxpr: Any) -> Iterator[Any]:
 
 
 def _is_jaxpr(x: Any) -> bool:
-    return isinstance(x, (core.Jaxpr, core.ClosedJaxpr))
+    return isinstance(x, (_core().Jaxpr, _core().ClosedJaxpr))
 
 
 def _varying_over(axes: tuple[str, ...], x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
