@@ -55,7 +55,7 @@ def compare(cases, dtype=np.float32, bar=1e-6):
         first = int(np.argmax(visible.astype(np.float64)))
         assert got.argmax[i] == first
         assert got.correct[i] == (first == label)
-        assert got.rank[i] == np.sum(visible > visible[label])
+        assert int(got.rank[i]) == np.sum(visible > visible[label])
 
 
 @pytest.mark.parametrize("cases", [NAMED_CASES, MASKED_CASES], ids=["named", "masked"])
