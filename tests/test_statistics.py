@@ -75,7 +75,7 @@ def test_float64():
         compare(NAMED_CASES, np.float64, 1e-14)
         z, labels, _ = stacked(NAMED_CASES, np.float64)
         assert [x.dtype.name for x in statistics(z, labels)] == [
-            "float64", "float64", "float64", "int32", "bool"]  # fmt: skip
+            "float64", "float64", "float64", "int32", "bool", "int32"]  # fmt: skip
 
 
 def test_is_a_named_tuple():
