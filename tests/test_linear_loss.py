@@ -150,7 +150,7 @@ def test_three_products_with_the_metrics_too(statistics):
 @pytest.mark.slow
 @pytest.mark.parametrize("reduction", [slow("mean"), slow("sum"), None])
 def test_statistics_beside_the_loss(reduction):
-    """Those of the pass; 0 where nothing counts; no gradient flows through them."""
+    """Those of the pass; no gradient flows through them; 0 where nothing counts, a rank of K."""
     labels, (x, w, b, *_) = data("float32")
     labels, weights = labels.at[3].set(-1), jnp.ones(TOKENS).at[5].set(0.0)
 
@@ -178,7 +178,8 @@ def test_statistics_beside_the_loss(reduction):
     counted = (labels >= 0) & (weights > 0)
     for got in (told, again):
         for name, ours, theirs in zip(got._fields, got, want, strict=True):
-            kept = np.where(counted, theirs, np.zeros((), theirs.dtype))
+            nothing = w.shape[1] if name == "rank" else 0  # behind all classes
+            kept = np.where(counted, theirs, np.asarray(nothing, theirs.dtype))
             assert ours.dtype == theirs.dtype, name
             np.testing.assert_allclose(ours, kept, 1e-5, 1e-6, err_msg=name)
 
