@@ -113,8 +113,8 @@ def _with_statistics(
     if found is not None and labelled:
         ids, valid = found.ids.reshape(here.shape), found.valid.reshape(here.shape)
     counted = result.counted.astype(here.dtype)
-    of_all = {"classes": here.classes, "base": options.base}
-    told = as_statistics(name, numbers, ids, valid, counted, **of_all)
+    classes, base = here.classes, options.base
+    told = as_statistics(name, numbers, ids, valid, counted, classes=classes, base=base)
     return result.value, jax.lax.stop_gradient(told)
 
 
@@ -169,8 +169,8 @@ def linear_statistics(name: str, options: Options, given: Given) -> Any:
     numbers = {n: v.reshape(here.shape) for n, v in zip(names, values, strict=True)}
     valid = None if valid is None else valid.reshape(here.shape)
     row_mask = row_mask.reshape(here.shape)
-    of_all = {"classes": here.classes, "base": options.base}
-    return as_statistics(name, numbers, ids, valid, row_mask, **of_all)
+    classes, base = here.classes, options.base
+    return as_statistics(name, numbers, ids, valid, row_mask, classes=classes, base=base)
 
 
 def linear_given_loss(name: str, options: Options, given: Given) -> Any:

@@ -106,4 +106,4 @@ def numbers_read(function: TracedFunction, labelled: bool) -> tuple[str, ...]:
     """The numbers of a row that the function looks at, in the order in which a row gives them."""
     numbers = NUMBERS if labelled else NUMBERS[1:4]
     read = {name for name, used in zip(numbers, function.reads) if used}
-    return tuple(name for name in (*NUMBERS[:4], "rank") if name in read) or ("logsumexp",)
+    return tuple(name for name in dict.fromkeys(NUMBERS) if name in read) or ("logsumexp",)
