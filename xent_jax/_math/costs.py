@@ -13,8 +13,9 @@ from jax import Array
 
 from .deformed import deformed
 from .dtypes import largest, smallest
-from .elementary import exp, expm1, log, log1p
+from .elementary import exp, expm1
 from .log_ratio import relative_entropy_term
+from .scalars import log_of
 from .series import phi_over_square
 
 # (cost, *parameter) → loss, elementwise; a parameter has one entry, shared by all.
@@ -55,9 +56,7 @@ def _wrong(cost: Array) -> Array:
 
 def _log_of_wrong(cost: Array) -> Array:
     """log(1 − p), relatively exact where p is small too."""
-    sure = cost < 0.5
-    p = jnp.where(sure, 0.5, exp(-_finite_cost(cost)))
-    return jnp.where(sure, log(_wrong(cost)), log1p(-p))
+    return log_of(_wrong(cost), -exp(-_finite_cost(cost)))
 
 
 @jax.custom_jvp

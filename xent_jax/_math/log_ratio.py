@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from .dtypes import smallest
-from .elementary import expm1, log, log1p
-from .scalars import sigmoid
+from .elementary import expm1, log
+from .scalars import log1p_of, sigmoid
 from .series import phi, taylor
 
 
@@ -39,7 +39,7 @@ def log_ratio_of_difference(distance: Array, lower: Array) -> Array:
     # A ratio beyond the largest number is scaled by the smallest first.
     beyond = ratio == jnp.inf
     scaled = jnp.where(beyond, distance * (inverse * smallest(lower)) - 1.0, ratio)
-    return log1p(scaled) + jnp.where(beyond, -math.log(smallest(lower)), 0.0)
+    return log1p_of(scaled) + jnp.where(beyond, -math.log(smallest(lower)), 0.0)
 
 
 @jax.jit
@@ -76,7 +76,7 @@ def js_term_of_difference(distance: Array, lower: Array, total: Array) -> Array:
     """The same from |p − q|, which is exact to rounding, the lesser of the two and their sum."""
     inverse = 1.0 / jnp.where(total == 0.0, 1.0, total)
     w = lower * inverse
-    cost = log1p(-w) - log(jnp.maximum(w, smallest(w)))
+    cost = log1p_of(-w) - log(jnp.maximum(w, smallest(w)))
     return total / 2 * _js_share(distance * inverse, w, w * cost)
 
 
@@ -90,7 +90,7 @@ def _js_share(t: Array, w: Array, cost: Array) -> Array:
     square = jnp.minimum(t * t, 0.25)
     order = 24 if t.dtype == jnp.float64 else 10
     near = square * taylor(square, lambda k: 1.0 / (2 * k * (2 * k - 1)), 1, order)
-    return near + jnp.maximum((log1p(-w) - cost) - (_HALF - math.log(2.0)), 0.0)
+    return near + jnp.maximum((log1p_of(-w) - cost) - (_HALF - math.log(2.0)), 0.0)
 
 
 _HALF = (3 * math.log(3.0) - 4 * math.log(2.0)) / 4  # f(½)
@@ -104,7 +104,7 @@ def log_mixture_ratios(r: Array) -> tuple[Array, Array]:
     """
     distance = jnp.abs(r)
     shrink = expm1(-distance)
-    upper = log1p(-shrink / (2.0 + shrink))
+    upper = log1p_of(-shrink / (2.0 + shrink))
     lower = upper - distance
     return jnp.where(r > 0, upper, lower), jnp.where(r > 0, lower, upper)
 

@@ -12,7 +12,7 @@ from jax import Array
 from .._class_axes import Axes
 from .._math.costs import focal, slope
 from .._math.dtypes import largest, widen
-from .._math.elementary import exp, expm1, log1p
+from .._math.elementary import exp, expm1
 from .._math.log_ratio import js_term, log_mixture_ratios, relative_entropy_term
 from .._math.scalars import entropy_of_logit, log1p_of, sigmoid, softplus
 from .row_function import RowFunction
@@ -42,7 +42,7 @@ def _sigmoid_cross_entropy(
     one, zero = _weighted(widen(positive), y), 1.0 - y
     above = jnp.where((zero == 0.0) | (z <= 0.0), 0.0, zero * z)
     below = jnp.where((one == 0.0) | (z >= 0.0), 0.0, one * -z)
-    return above + below + (one + zero) * log1p(exp(-jnp.abs(z))), ()
+    return above + below + (one + zero) * log1p_of(exp(-jnp.abs(z))), ()
 
 
 def _sigmoid_cross_entropy_partials(
@@ -86,7 +86,7 @@ def _log_of_growth(low: Array, high: Array) -> Array:
     by a factor, unless both are near −z: there δ + log1p(σ(high)·(e^{−δ} − 1)).
     """
     distance = high - low
-    near = log1p(sigmoid(-high) * expm1(jnp.minimum(distance, 1.0)))
+    near = log1p_of(sigmoid(-high) * expm1(jnp.minimum(distance, 1.0)))
     unlikely = distance + log1p_of(sigmoid(high) * expm1(-distance))
     far = jnp.where(high <= 0.0, unlikely, softplus(-low) - softplus(-high))
     return jnp.where(distance <= 1.0, near, far)

@@ -22,10 +22,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from .._class_axes import Axes, class_sum
-from .._math.elementary import expm1, log1p
+from .._math.elementary import exp, log1p
 from .._math.exact import exact_difference
 from .._math.log_ratio import excess, js_term, relative_entropy_term
-from .._math.scalars import log1p_of, not_below_0, sigmoid, softplus
+from .._math.scalars import log_of, not_below_0, sigmoid, softplus
 from .._math.series import phi
 from .class_sums import class_sums
 from .row_function import RowFunction
@@ -247,9 +247,16 @@ softmax_js_row = RowFunction(_softmax_js, _softmax_js_partials, _softmax_js_valu
 def _mixture_ratio_change(gap: Array, top: Array, offset: Array) -> Array:
     """ρ(r) − ρ(r*) for ρ(r) = −log1p(e^{−r}), r = δ − λ and r* = δ* − λ: it keeps every digit.
 
-    Near r* it is −log1p(σ(−r*)·expm1(r* − r)); further off the two terms differ by a factor.
+    It is −log(σ(r*) + σ(r*)·e^{−r}), of which 1 is σ(−r*)·expm1(r* − r) less.
     """
-    change = jnp.clip(gap - top, -1.0, 1.0)
-    near = sigmoid(offset - top) * expm1(-change)
-    far = softplus(offset - top) - softplus(offset - gap)
-    return jnp.where(jnp.abs(change) < 1.0, -log1p_of(near), far)
+    change, top = gap - top, top - offset
+    share, rest = sigmoid(top), sigmoid(-top)
+    log_of_grown = (offset - gap) - softplus(-top)
+    grown = exp(jnp.minimum(log_of_grown, _FAR))
+    close = jnp.abs(change) <= 1.0
+    inside = jnp.where(close, change, 0.0)
+    less_one = jnp.where(close, rest * (phi(inside) - inside), grown - rest)
+    return -log_of(share + grown, less_one) - jnp.maximum(log_of_grown - _FAR, 0.0)
+
+
+_FAR = 80.0  # 1 is nothing beside e^80
