@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from .dtypes import smallest
-from .elementary import expm1, log
-from .scalars import log1p_of, sigmoid
+from .elementary import expm1, log, log1p
+from .scalars import log1p_of, log_of
 from .series import phi, taylor
 
 
@@ -68,7 +68,7 @@ def js_term(p: Array, q: Array, r: Array) -> Array:
     distance = jnp.minimum(jnp.abs(r), 80.0)  # e^{−80} is nothing beside log 2
     growth = expm1(distance)
     w = 1.0 / (2.0 + growth)
-    return (p + q) / 2 * _js_share(growth * w, w, distance * w)
+    return (p + q) / 2 * _js_share(growth * w, log1p(-w) - distance * w)
 
 
 @jax.jit
@@ -76,41 +76,37 @@ def js_term_of_difference(distance: Array, lower: Array, total: Array) -> Array:
     """The same from |p − q|, which is exact to rounding, the lesser of the two and their sum."""
     inverse = 1.0 / jnp.where(total == 0.0, 1.0, total)
     w = lower * inverse
-    cost = log1p_of(-w) - log(jnp.maximum(w, smallest(w)))
-    return total / 2 * _js_share(distance * inverse, w, w * cost)
+    upper = log1p_of(-w)
+    cost = upper - log(jnp.maximum(w, smallest(w)))
+    return total / 2 * _js_share(distance * inverse, upper - w * cost)
 
 
-def _js_share(t: Array, w: Array, cost: Array) -> Array:
+def _js_share(t: Array, far: Array) -> Array:
     """f(t) = t·atanh t + ½ log1p(−t²), with m·f(t) the term for t = |p − q|/(p + q) = tanh(|r|/2).
 
     Near p = q it is Σ_k t^{2k}/(2k(2k − 1)). Beyond t = ½ it is log 2 + log1p(−w) − |r|·w with the
-    share w = (1 − t)/2 of the smaller, given with its cost |r|·w. It grows with t, and f(min(t, ½))
-    + max(f(t) − f(½), 0) is both.
+    share w = (1 − t)/2 of the smaller; given is what that has beside log 2. It grows with t, and
+    f(min(t, ½)) + max(f(t) − f(½), 0) is both.
     """
     square = jnp.minimum(t * t, 0.25)
     order = 24 if t.dtype == jnp.float64 else 10
     near = square * taylor(square, lambda k: 1.0 / (2 * k * (2 * k - 1)), 1, order)
-    return near + jnp.maximum((log1p_of(-w) - cost) - (_HALF - math.log(2.0)), 0.0)
+    return near + jnp.maximum(far - (_HALF - math.log(2.0)), 0.0)
 
 
 _HALF = (3 * math.log(3.0) - 4 * math.log(2.0)) / 4  # f(½)
 
 
 @jax.custom_jvp
-def log_mixture_ratios(r: Array) -> tuple[Array, Array]:
-    """log(p/m) and log(q/m) with m = (p + q)/2 and r = log(p/q), exact near r = 0.
-
-    The greater of the two is log1p(tanh(|r|/2)), the other |r| less.
-    """
-    distance = jnp.abs(r)
-    shrink = expm1(-distance)
-    upper = log1p_of(-shrink / (2.0 + shrink))
-    lower = upper - distance
-    return jnp.where(r > 0, upper, lower), jnp.where(r > 0, lower, upper)
+def log_mixture_ratio(p: Array, q: Array, difference: Array) -> Array:
+    """log(p/m) with m = (p + q)/2, given p − q as well: exact for p near q."""
+    inverse = 1.0 / (p + q)
+    return log_of(2.0 * p * inverse, difference * inverse)
 
 
-@log_mixture_ratios.defjvp
-def _log_mixture_ratios_jvp(primals: Any, tangents: Any) -> Any:
-    # For r = 0, where |·| has no derivative.
-    (r,), (moving,) = primals, tangents
-    return log_mixture_ratios(r), (sigmoid(-r) * moving, -sigmoid(r) * moving)
+@log_mixture_ratio.defjvp
+def _log_mixture_ratio_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # Of p and q alone: the terms of opposite sign are as small as their difference.
+    (p, q, difference), (moving_p, moving_q, _) = primals, tangents
+    share = q / (p + q)
+    return log_mixture_ratio(p, q, difference), share * (moving_p / p) - moving_q / (p + q)

@@ -75,17 +75,26 @@ def _softplus_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 @jax.custom_jvp
-def sigmoid(x: Array) -> Array:
-    """1/(1 + e^{−x}), relatively exact on both sides."""
+def outcomes(x: Array) -> tuple[Array, Array]:
+    """σ(x) = 1/(1 + e^{−x}) and 1 − σ(x) = σ(−x), relatively exact on both sides."""
     tail = exp(-jnp.abs(x))
-    return jnp.where(x > 0, 1.0, tail) / (1.0 + tail)
+    inverse = 1.0 / (1.0 + tail)
+    rare = tail * inverse
+    return jnp.where(x > 0, inverse, rare), jnp.where(x > 0, rare, inverse)
 
 
-@sigmoid.defjvp
-def _sigmoid_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+@outcomes.defjvp
+def _outcomes_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     # For x = 0, as above.
     (x,), (moving,) = primals, tangents
-    return sigmoid(x), sigmoid(x) * sigmoid(-x) * moving
+    one, zero = outcomes(x)
+    moving = one * zero * moving
+    return (one, zero), (moving, -moving)
+
+
+def sigmoid(x: Array) -> Array:
+    """σ(x) alone."""
+    return outcomes(x)[0]
 
 
 def entropy_of_logit(logit: Array) -> Array:

@@ -11,10 +11,10 @@ from jax import Array
 
 from .._class_axes import Axes
 from .._math.costs import focal, slope
-from .._math.dtypes import largest, widen
+from .._math.dtypes import largest, smallest, widen
 from .._math.elementary import exp, expm1
-from .._math.log_ratio import js_term, log_mixture_ratios, relative_entropy_term
-from .._math.scalars import entropy_of_logit, log1p_of, sigmoid, softplus
+from .._math.log_ratio import js_term, relative_entropy_term
+from .._math.scalars import entropy_of_logit, log1p_of, log_of, outcomes, sigmoid, softplus
 from .row_function import RowFunction
 
 
@@ -65,9 +65,20 @@ def _weighted(positive: Array, y: Array) -> Array:
 
 @jax.custom_jvp
 def _log_ratios(a: Array, b: Array) -> tuple[Array, Array]:
-    """log(p/q) and log((1 − p)/(1 − q)) of p = σ(a), q = σ(b), relatively exact near and far."""
-    sign, low, high = jnp.sign(a - b), jnp.minimum(a, b), jnp.maximum(a, b)
-    return sign * _log_of_growth(low, high), -sign * _log_of_growth(-high, -low)
+    """log(p/q) and log((1 − p)/(1 − q)) of p = σ(a), q = σ(b), relatively exact near and far.
+
+    Both are differences of softplus(∓z) = max(∓z, 0) + log1p(e^{−|z|}): of the maxima, from which
+    the logarithms, the same in both, take half at most.
+    """
+    of_p, of_q = jnp.abs(a), jnp.abs(b)
+    tail_p, tail_q = exp(-of_p), exp(-of_q)
+    growth = -expm1(-jnp.abs(of_p - of_q)) * jnp.maximum(tail_p, tail_q)
+    difference = jnp.where(of_p > of_q, growth, -growth)  # tail_q − tail_p
+    whole = 1.0 + tail_p
+    shared = log_of((1.0 + tail_q) / whole, difference / whole)
+    of_one = jnp.maximum(-b, 0.0) - jnp.maximum(-a, 0.0)
+    of_zero = jnp.maximum(b, 0.0) - jnp.maximum(a, 0.0)
+    return of_one + shared, of_zero + shared
 
 
 @_log_ratios.defjvp
@@ -79,24 +90,11 @@ def _log_ratios_jvp(primals: Any, tangents: Any) -> Any:
     return _log_ratios(a, b), (of_one, of_zero)
 
 
-def _log_of_growth(low: Array, high: Array) -> Array:
-    """log(σ(high)/σ(low)) ≥ 0 for high = low + δ.
-
-    For δ ≤ 1 it is log1p(σ(−high)·(e^δ − 1)). Beyond, the difference of two softplus, which differ
-    by a factor, unless both are near −z: there δ + log1p(σ(high)·(e^{−δ} − 1)).
-    """
-    distance = high - low
-    near = log1p_of(sigmoid(-high) * expm1(jnp.minimum(distance, 1.0)))
-    unlikely = distance + log1p_of(sigmoid(high) * expm1(-distance))
-    far = jnp.where(high <= 0.0, unlikely, softplus(-low) - softplus(-high))
-    return jnp.where(distance <= 1.0, near, far)
-
-
 def _sigmoid_kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, tuple[()]]:
     a, b = _bounded(zp), _bounded(zq)
     of_one, of_zero = _log_ratios(a, b)
-    value = relative_entropy_term(sigmoid(a), sigmoid(b), of_one)
-    value = value + relative_entropy_term(sigmoid(-a), sigmoid(-b), of_zero)
+    (p, p_zero), (q, q_zero) = outcomes(a), outcomes(b)
+    value = relative_entropy_term(p, q, of_one) + relative_entropy_term(p_zero, q_zero, of_zero)
     zp, zq = widen(zp), widen(zq)
     certain = jnp.isinf(zq) & (zq != zp)  # and p is not
     return jnp.where(certain, jnp.where(jnp.isnan(a), a, jnp.inf), value), ()
@@ -105,34 +103,58 @@ def _sigmoid_kl(axes: Axes, zp: Array, zq: Array) -> tuple[Array, tuple[()]]:
 def _sigmoid_kl_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Array, Array]:
     """∂D/∂zp = p(1 − p)·(zp − zq), since zp − zq is the log ratio of the odds; ∂D/∂zq = q − p."""
     a, b = _bounded(zp), _bounded(zq)
-    return sigmoid(a) * sigmoid(-a) * (a - b), _sigmoid_excess(a, b)
+    p, p_zero = outcomes(a)
+    return p * p_zero * (a - b), _sigmoid_excess(a, b)
 
 
 def _sigmoid_excess(a: Array, b: Array) -> Array:
     """q − p = q·(1 − p)·(1 − e^{zp − zq}), or with the sides exchanged."""
-    below = jnp.where(a <= b, a - b, 0.0)
-    above = jnp.where(a <= b, 0.0, b - a)
-    return jnp.where(
-        a <= b,
-        -sigmoid(b) * sigmoid(-a) * expm1(below),
-        sigmoid(a) * sigmoid(-b) * expm1(above),
-    )
+    (p, p_zero), (q, q_zero) = outcomes(a), outcomes(b)
+    shrink = expm1(-jnp.abs(a - b))
+    return jnp.where(a <= b, -q * p_zero * shrink, p * q_zero * shrink)
 
 
 def _sigmoid_js(axes: Axes, zp: Array, zq: Array) -> tuple[Array, tuple[()]]:
     a, b = _bounded(zp), _bounded(zq)
     of_one, of_zero = _log_ratios(a, b)
-    value = js_term(sigmoid(a), sigmoid(b), of_one) + js_term(sigmoid(-a), sigmoid(-b), of_zero)
-    return value, ()
+    (p, p_zero), (q, q_zero) = outcomes(a), outcomes(b)
+    return js_term(p, q, of_one) + js_term(p_zero, q_zero, of_zero), ()
 
 
 def _sigmoid_js_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Array, Array]:
-    """∂JS/∂zp = ½ p(1 − p)·(log(p/m) − log((1 − p)/(1 − m))): two terms of opposite sign."""
+    """∂JS/∂zp = ½ p(1 − p)·(zp − zm), with zm the logit of the mixture."""
     a, b = _bounded(zp), _bounded(zq)
-    of_one, of_zero = _log_ratios(a, b)
-    (p_of_one, q_of_one), (p_of_zero, q_of_zero) = map(log_mixture_ratios, (of_one, of_zero))
-    by_p, by_q = p_of_one - p_of_zero, q_of_one - q_of_zero
-    return sigmoid(a) * sigmoid(-a) * by_p / 2, sigmoid(b) * sigmoid(-b) * by_q / 2
+    (p, p_zero), (q, q_zero) = outcomes(a), outcomes(b)
+    return p * p_zero * _above_mixture(a, b) / 2, q * q_zero * _above_mixture(b, a) / 2
+
+
+@jax.custom_jvp
+def _above_mixture(a: Array, b: Array) -> Array:
+    """a − log(m/(1 − m)) with m = (p + q)/2, p = σ(a), q = σ(b): relatively exact near and far.
+
+    With p' = 1 − p the odds have the ratio p(p' + q')/(p'(p + q)) = 1 + (p − q)/(p'(p + q)). Where
+    p or p' is below the smallest normal number what is returned is finite.
+    """
+    (p, p_zero), (q, q_zero) = outcomes(a), outcomes(b)
+    of_mixture = p_zero * (p + q)
+    of_mixture = jnp.where(of_mixture < smallest(p), smallest(p), of_mixture)
+    return log_of(p * (p_zero + q_zero) / of_mixture, -_sigmoid_excess(a, b) / of_mixture)
+
+
+@_above_mixture.defjvp
+def _above_mixture_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # ∂/∂a = 1 − pp'/(2mm'), written as a sum of what is not negative, and ∂/∂b = −qq'/(2mm').
+    (a, b), (moving_a, moving_b) = primals, tangents
+    (p, p_zero), (q, q_zero) = outcomes(a), outcomes(b)
+    excess = jnp.abs(_sigmoid_excess(a, b))
+    by_a = jnp.where(
+        a > b,
+        p * excess + q * (p_zero + q_zero),
+        p_zero * excess + q_zero * (p + q),
+    )
+    whole = (p + q) * (p_zero + q_zero)
+    whole = jnp.where(whole == 0.0, 1.0, whole)
+    return _above_mixture(a, b), (by_a * moving_a - 2.0 * q * q_zero * moving_b) / whole
 
 
 def _focal_terms(

@@ -6,7 +6,6 @@ is 0 the smallest normal number stands in for it under a logarithm, so that slop
 """
 
 import math
-from functools import partial
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ from .._math.dtypes import smallest
 from .._math.elementary import log
 from .._math.log_ratio import (
     js_term_of_difference,
-    log_mixture_ratios,
+    log_mixture_ratio,
     log_ratio_of_difference,
     relative_entropy_term,
 )
@@ -85,18 +84,15 @@ def _slope_of_model(p: Array, q: Array) -> Array:
     return jnp.where(certain, at_edge, (q - p) / (inside * (1.0 - inside)))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _log_ratios_of_outcomes(barred: bool, p: Array, q: Array) -> tuple[Array, Array]:
-    """log(p/q) and log((1 − p)/(1 − q)), of lifted probabilities.
-
-    If `barred`, +∞ where q alone is 0.
-    """
+@jax.custom_jvp
+def _log_ratios_of_outcomes(p: Array, q: Array) -> tuple[Array, Array]:
+    """log(p/q) and log((1 − p)/(1 − q)) of lifted probabilities, +∞ where that of q alone is 0."""
     distance = jnp.abs(p - q)
 
     def size(p: Array, q: Array) -> Array:
         lower = jnp.minimum(p, q)
-        stays = barred & (p != 0.0) & (p != q)
-        return log_ratio_of_difference(distance, jnp.where(stays, lower, lift(lower)))
+        barred = (p != 0.0) & (p != q)
+        return log_ratio_of_difference(distance, jnp.where(barred, lower, lift(lower)))
 
     of_one, of_zero = size(p, q), size(1.0 - p, 1.0 - q)
     below = p < q
@@ -104,16 +100,16 @@ def _log_ratios_of_outcomes(barred: bool, p: Array, q: Array) -> tuple[Array, Ar
 
 
 @_log_ratios_of_outcomes.defjvp
-def _log_ratios_of_outcomes_jvp(barred: bool, primals: Any, tangents: Any) -> Any:
+def _log_ratios_of_outcomes_jvp(primals: Any, tangents: Any) -> Any:
     # For p = q, where |·| has no derivative.
     (p, q), (moving_p, moving_q) = primals, tangents
     of_one = moving_p / lift(p) - moving_q / lift(q)
     of_zero = moving_q / lift(1.0 - q) - moving_p / lift(1.0 - p)
-    return _log_ratios_of_outcomes(barred, p, q), (of_one, of_zero)
+    return _log_ratios_of_outcomes(p, q), (of_one, of_zero)
 
 
 def _binary_kl(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
-    of_one, of_zero = _log_ratios_of_outcomes(True, p, q)
+    of_one, of_zero = _log_ratios_of_outcomes(p, q)
     value = relative_entropy_term(p, q, of_one)
     value = value + relative_entropy_term(1.0 - p, 1.0 - q, of_zero)
     return _in_unit(value, p, q), ()
@@ -121,7 +117,7 @@ def _binary_kl(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
 
 def _binary_kl_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, Array]:
     """∂D/∂p = log(p/q) − log((1 − p)/(1 − q)), of which no sign differs; ∂D/∂q as above."""
-    of_one, of_zero = _log_ratios_of_outcomes(True, p, q)
+    of_one, of_zero = _log_ratios_of_outcomes(p, q)
     return _in_unit(of_one - of_zero, p, q), _in_unit(_slope_of_model(p, q), p, q)
 
 
@@ -134,10 +130,13 @@ def _binary_js(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
 
 def _binary_js_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, Array]:
     """∂JS/∂p = ½ (log(p/m) − log((1 − p)/(1 − m))): two terms of opposite sign."""
-    of_one, of_zero = _log_ratios_of_outcomes(False, p, q)
-    (p_of_one, q_of_one), (p_of_zero, q_of_zero) = map(log_mixture_ratios, (of_one, of_zero))
-    by_p, by_q = (p_of_one - p_of_zero) / 2, (q_of_one - q_of_zero) / 2
-    return _in_unit(by_p, p, q), _in_unit(by_q, p, q)
+
+    def slope(p: Array, q: Array) -> Array:
+        of_one = log_mixture_ratio(lift(p), lift(q), p - q)
+        of_zero = log_mixture_ratio(lift(1.0 - p), lift(1.0 - q), q - p)
+        return _in_unit((of_one - of_zero) / 2, p, q)
+
+    return slope(p, q), slope(q, p)
 
 
 # ((), element_mask, p) or ((), element_mask, p, q) → one number per element.

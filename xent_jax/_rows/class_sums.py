@@ -56,7 +56,21 @@ def _local_sums_jvp(axes: Axes, terms: Any, primals: Any, tangents: Any) -> Any:
 
 
 def _plain_sums(axes: Axes, terms: Any, numbers: Any, *data: Array) -> tuple[Array, ...]:
-    return tuple(class_sum(term(numbers, *data), axes) for term in terms)
+    return tuple(sum_of_loop(term(numbers, *data), axes) for term in terms)
+
+
+def sum_of_loop(x: Array, axes: Axes) -> Array:
+    """Σ x over the classes, of terms that XLA:CPU is to compute in one loop."""
+    return class_sum(of_one_loop(x), axes)
+
+
+def of_one_loop(x: Array) -> Array:
+    """x, as the result of one loop of XLA:CPU, whatever it is summed over.
+
+    Otherwise a sum takes the last operations that made x, and what they need is written as arrays,
+    of which some hold a constant; but it takes no select, which here changes nothing.
+    """
+    return jnp.where(x != x, jnp.nan, x)
 
 
 def _separate_sums(axes: Axes, terms: Any, numbers: Any, *data: Array) -> tuple[Array, ...]:

@@ -16,7 +16,7 @@ from .._math.dtypes import smallest, widen
 from .._math.elementary import log
 from .._math.log_ratio import (
     js_term_of_difference,
-    log_mixture_ratios,
+    log_mixture_ratio,
     log_ratio,
     relative_entropy_term,
 )
@@ -87,8 +87,9 @@ def _js(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
 def _js_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
     # For the edges p = 0 and q = 0, and the cancellation for p near q.
     p, q = widen(p), widen(q)
-    by_p, by_q = log_mixture_ratios(log_ratio(lift(p), lift(q)))
-    return defined(by_p / 2, p, q), defined(by_q / 2, p, q)
+    by_p = log_mixture_ratio(lift(p), lift(q), p - q) / 2
+    by_q = log_mixture_ratio(lift(q), lift(p), q - p) / 2
+    return defined(by_p, p, q), defined(by_q, p, q)
 
 
 # (axes, row_mask, p) or (axes, row_mask, p, q) → one number per row.

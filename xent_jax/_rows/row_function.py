@@ -13,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from .._class_axes import Axes, class_sum
 from .._math.dtypes import largest, widen
-from .class_sums import apart
+from .class_sums import apart, of_one_loop
 from .cpu_blocks import in_blocks
 
 
@@ -64,13 +64,13 @@ class RowFunction:
         # In this context JAX traces the rules of differentiation as well: one trace serves both.
         with jax.sharding.use_abstract_mesh(jax.sharding.get_abstract_mesh()):
             values, residuals = self.formula(axes, *data)
-        return jax.tree.map(partial(apply_mask, row_mask), values), residuals
+        return _finished(axes, row_mask, values), residuals
 
     def masked_value(self, axes: Axes, row_mask: Array | None, *data: Array) -> Any:
         """The values alone, masked."""
         if self.value is None:
             return self.masked(axes, row_mask, *data)[0]
-        return jax.tree.map(partial(apply_mask, row_mask), self.value(axes, *data))
+        return _finished(axes, row_mask, self.value(axes, *data))
 
     def masked_partials(
         self, axes: Axes, row_mask: Array | None, residuals: Any, *data: Array
@@ -98,6 +98,15 @@ def apply_mask(row_mask: Array | None, x: Array) -> Array:
         return x
     row_mask = row_mask.astype(x.dtype)
     return jnp.where(row_mask == 0, 0.0, x * row_mask)
+
+
+def _finished(axes: Axes, row_mask: Array | None, values: Any) -> Any:
+    """The values, masked; those of elements, which are as many as the data, not made in a sum."""
+
+    def finish(x: Array) -> Array:
+        return apply_mask(row_mask, x if axes else of_one_loop(x))
+
+    return jax.tree.map(finish, values)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))

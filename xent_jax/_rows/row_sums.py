@@ -26,6 +26,7 @@ from .._class_axes import (
 )
 from .._math.dtypes import of_bits, widen
 from .._math.elementary import exp, expm1
+from .class_sums import sum_of_loop
 from .row_state import (
     LONE,
     MARGIN,
@@ -249,19 +250,19 @@ def _twice_weight_of_others(axes: Axes, m: Array, z: Array, ids: Array) -> Array
 def _sums_below(axes: Axes, m: Array, row: Logits, asked: Asked) -> RowSums:
     """The sums of entries below a given maximum; index and what stands beside are left out."""
     u, w = m - finite_logits(row.z), exact_weight(row.z, m)
-    total = class_sum(w, axes)
+    total = sum_of_loop(w, axes)
     # The weight of the maximum is left out by arithmetic that XLA:CPU keeps fused with the sum,
     # where no other is as large; elsewhere T is nearly 2 at least, and little cancels in T − 1.
     rest = total - 1.0
     if asked.exact:
         top = lax.stop_gradient(w * jnp.floor(w + MARGIN))
-        rest = jnp.where(total < LONE, class_sum(w - top, axes), rest)
+        rest = jnp.where(total < LONE, sum_of_loop(w - top, axes), rest)
     labels = row.labels
     return RowSums(
         maximum=m,
         rest=rest,
-        spread=class_sum(w * u, axes) if asked.spread else None,
-        costs=tuple(class_sum(cost_of_depth(u, y), axes) for y in labels),
+        spread=sum_of_loop(w * u, axes) if asked.spread else None,
+        costs=tuple(sum_of_loop(cost_of_depth(u, y), axes) for y in labels),
         masses=tuple(class_sum(y, axes) for y in labels),
         below=tuple(class_sum(jnp.where(is_top(u), 0.0, y), axes) for y in labels),
         index=None,
