@@ -250,13 +250,13 @@ def _twice_weight_of_others(axes: Axes, m: Array, z: Array, ids: Array) -> Array
 def _sums_below(axes: Axes, m: Array, row: Logits, asked: Asked) -> RowSums:
     """The sums of entries below a given maximum; index and what stands beside are left out."""
     u, w = m - finite_logits(row.z), exact_weight(row.z, m)
-    total = sum_of_loop(w, axes)
+    total = class_sum(w, axes)
     # The weight of the maximum is left out by arithmetic that XLA:CPU keeps fused with the sum,
     # where no other is as large; elsewhere T is nearly 2 at least, and little cancels in T − 1.
     rest = total - 1.0
     if asked.exact:
         top = lax.stop_gradient(w * jnp.floor(w + MARGIN))
-        rest = jnp.where(total < LONE, sum_of_loop(w - top, axes), rest)
+        rest = jnp.where(total < LONE, class_sum(w - top, axes), rest)
     labels = row.labels
     return RowSums(
         maximum=m,
