@@ -64,13 +64,13 @@ class RowFunction:
         # In this context JAX traces the rules of differentiation as well: one trace serves both.
         with jax.sharding.use_abstract_mesh(jax.sharding.get_abstract_mesh()):
             values, residuals = self.formula(axes, *data)
-        return _finished(axes, row_mask, values), residuals
+        return _masked_values(axes, row_mask, values), residuals
 
     def masked_value(self, axes: Axes, row_mask: Array | None, *data: Array) -> Any:
         """The values alone, masked."""
         if self.value is None:
             return self.masked(axes, row_mask, *data)[0]
-        return _finished(axes, row_mask, self.value(axes, *data))
+        return _masked_values(axes, row_mask, self.value(axes, *data))
 
     def masked_partials(
         self, axes: Axes, row_mask: Array | None, residuals: Any, *data: Array
@@ -100,7 +100,7 @@ def apply_mask(row_mask: Array | None, x: Array) -> Array:
     return jnp.where(row_mask == 0, 0.0, x * row_mask)
 
 
-def _finished(axes: Axes, row_mask: Array | None, values: Any) -> Any:
+def _masked_values(axes: Axes, row_mask: Array | None, values: Any) -> Any:
     """The values, masked; those of elements, which are as many as the data, not made in a sum."""
 
     def finish(x: Array) -> Array:
