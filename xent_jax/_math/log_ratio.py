@@ -76,7 +76,7 @@ def js_term_of_difference(distance: Array, lower: Array, total: Array) -> Array:
     """The same from |p − q|, which is exact to rounding, the lesser of the two and their sum."""
     inverse = 1.0 / jnp.where(total == 0.0, 1.0, total)
     w = lower * inverse
-    upper = log1p_of(-w)
+    upper = log1p(-w)
     cost = upper - log(jnp.maximum(w, smallest(w)))
     return total / 2 * _js_share(distance * inverse, upper - w * cost)
 

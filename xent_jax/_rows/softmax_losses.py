@@ -46,8 +46,8 @@ def under_labels(f: Callable[..., Array]) -> RowFunction:
         u = sums.maximum - finite_logits(z)
         cost = _finite_without_mass(u, y) + log1p(sums.rest)
         by_cost, *by_parameter = slope(f, cost, *parameter)
-        p = exact_weight(z, sums.maximum) / sums.total
-        by_logits = pull_to_labels(sums, 0, u, p, y * by_cost)
+        w = exact_weight(z, sums.maximum)
+        by_logits = pull_to_labels(sums, 0, u, w, y * by_cost)
         by_target = f(cost, *parameter)
         by_labels, by_weights = widen(weights) * by_target, labels * by_target
         return by_logits, by_labels, by_weights, *(y * g for g in by_parameter)

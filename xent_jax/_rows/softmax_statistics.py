@@ -75,8 +75,8 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
         axes: Axes, residuals: _Residuals, z: Array, labels: Array, weights: Array, share: Array
     ) -> tuple[tuple[Array | None, ...], ...]:
         sums, at_label = residuals
-        p = exact_weight(z, sums.maximum) / sums.total
-        u = sums.maximum - finite_logits(z)
+        w = exact_weight(z, sums.maximum)
+        p, u = w / sums.total, sums.maximum - finite_logits(z)
         cost = u + log1p(sums.rest)
         found: dict[str, tuple[Array | None, ...]] = {"logsumexp": (p,)}
         if sums.spread is not None:
@@ -88,7 +88,7 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
             of_share = (None, None, cost)
             if name == "under_labels":
                 of_share = (widen(weights) * cost, widen(labels) * cost)
-            found[name] = (pull_to_labels(sums, i, u, p, y), *of_share)
+            found[name] = (pull_to_labels(sums, i, u, w, y), *of_share)
         return tuple(found[name] for name in names if name not in _INDICES)
 
     alone = every == ("at_label",) or every == ("at_label", "logsumexp")
@@ -110,14 +110,15 @@ def weighed(labels: Array, weights: Array) -> Array:
     return jnp.where(labels < 0.0, jnp.nan, jnp.where(unused, 0.0, weights) * labels)
 
 
-def pull_to_labels(sums: RowSums, i: int, u: Array, p: Array, y: Array) -> Array:
-    """∂/∂z_j of Σ y c: p_j·Y − y_j = p_j·Σ_{k≠j} y_k − y_j·(1 − p_j), (1 − p_j) = (s + 1 − w)/T.
+def pull_to_labels(sums: RowSums, i: int, u: Array, w: Array, y: Array) -> Array:
+    """∂/∂z_j of Σ y c: p_j·Y − y_j = p_j·Σ_{k≠j} y_k − y_j·(1 − p_j), 1 − p_j = (s + (1 − w_j))/T.
 
     At a likely class Y − y_j would lose every digit, and p_j·Σ is what counts there: it is summed.
+    In 1 − p_j nothing is lost: w is 1 at the maximum, and s ≥ w elsewhere.
     """
     likely = is_top(u) & (sums.total < LONE)
     others = jnp.where(likely, sums.below[i], sums.masses[i] - y)
-    return p * others - y * ((sums.rest - expm1(-u)) / sums.total)
+    return (w * others - y * (sums.rest + (1.0 - w))) / sums.total
 
 
 def _depth_of_label(sums: RowSums, z_y: Array) -> Array:
