@@ -110,7 +110,8 @@ def _sigmoid_kl_partials(axes: Axes, _: Any, zp: Array, zq: Array) -> tuple[Arra
 def _sigmoid_excess(a: Array, b: Array) -> Array:
     """q − p = q·(1 − p)·(1 − e^{zp − zq}), or with the sides exchanged."""
     (p, p_zero), (q, q_zero) = outcomes(a), outcomes(b)
-    shrink = expm1(-jnp.abs(a - b))
+    # No |a − b|, which has no derivative where p = q.
+    shrink = expm1(jnp.where(a <= b, a - b, b - a))
     return jnp.where(a <= b, -q * p_zero * shrink, p * q_zero * shrink)
 
 
