@@ -1,6 +1,8 @@
 """One outcome's share of a divergence, from p, q and r = log(p/q)."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -71,8 +73,10 @@ def js_term(p: Array, q: Array, r: Array) -> Array:
     return (p + q) / 2 * _js_share(growth * w, log1p(-w) - distance * w)
 
 
-@jax.jit
-def js_term_of_difference(distance: Array, lower: Array, total: Array) -> Array:
+@partial(jax.jit, static_argnames="log1p")
+def js_term_of_difference(
+    distance: Array, lower: Array, total: Array, log1p: Callable[[Array], Array] = log1p_of
+) -> Array:
     """The same from |p − q|, which is exact to rounding, the lesser of the two and their sum."""
     inverse = 1.0 / jnp.where(total == 0.0, 1.0, total)
     w = lower * inverse
