@@ -71,7 +71,7 @@ def softplus(x: Array) -> Array:
 def _softplus_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # For x = 0, where max and |·| have no derivative.
     (x,), (moving,) = primals, tangents
-    return softplus(x), sigmoid(x) * moving
+    return softplus(x), outcomes(x)[0] * moving
 
 
 @jax.custom_jvp
@@ -90,11 +90,6 @@ def _outcomes_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     one, zero = outcomes(x)
     moving = one * zero * moving
     return (one, zero), (moving, -moving)
-
-
-def sigmoid(x: Array) -> Array:
-    """σ(x) alone."""
-    return outcomes(x)[0]
 
 
 def entropy_of_logit(logit: Array) -> Array:

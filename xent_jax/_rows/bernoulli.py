@@ -14,7 +14,7 @@ from .._math.costs import focal, slope
 from .._math.dtypes import largest, smallest, widen
 from .._math.elementary import exp, expm1
 from .._math.log_ratio import js_term, relative_entropy_term
-from .._math.scalars import entropy_of_logit, log1p_of, log_of, outcomes, sigmoid, softplus
+from .._math.scalars import entropy_of_logit, log1p_of, log_of, outcomes, softplus
 from .row_function import RowFunction
 
 
@@ -31,7 +31,8 @@ def _sigmoid_entropy(axes: Axes, z: Array) -> tuple[Array, tuple[()]]:
 def _sigmoid_entropy_partials(axes: Axes, _: Any, z: Array) -> tuple[Array]:
     # For the edge z = ±inf: −z σ(z) σ(−z) is 0 there.
     z = _bounded(z)
-    return (-z * sigmoid(z) * sigmoid(-z),)
+    p, p_zero = outcomes(z)
+    return (-z * p * p_zero,)
 
 
 def _sigmoid_cross_entropy(
@@ -50,7 +51,8 @@ def _sigmoid_cross_entropy_partials(
 ) -> tuple[Array, ...]:
     # For saturated logits: (1 − y) σ(z) − π y σ(−z) keeps the tail that σ(z) − y rounds away.
     z, y, positive = _bounded(z), widen(y), widen(positive)
-    by_z = (1.0 - y) * sigmoid(z) - _weighted(positive, y) * sigmoid(-z)
+    p, p_zero = outcomes(z)
+    by_z = (1.0 - y) * p - _weighted(positive, y) * p_zero
     # π·softplus(−z) − softplus(z), which for π = 1 is −z.
     alike = jnp.abs(positive - 1.0) <= 0.5
     near = (jnp.where(alike, positive, 1.0) - 1.0) * softplus(-z) - z
@@ -85,8 +87,9 @@ def _log_ratios(a: Array, b: Array) -> tuple[Array, Array]:
 def _log_ratios_jvp(primals: Any, tangents: Any) -> Any:
     # For p = q, where sign and |·| have no derivative.
     (a, b), (moving_a, moving_b) = primals, tangents
-    of_one = sigmoid(-a) * moving_a - sigmoid(-b) * moving_b
-    of_zero = sigmoid(b) * moving_b - sigmoid(a) * moving_a
+    (p, p_zero), (q, q_zero) = outcomes(a), outcomes(b)
+    of_one = p_zero * moving_a - q_zero * moving_b
+    of_zero = q * moving_b - p * moving_a
     return _log_ratios(a, b), (of_one, of_zero)
 
 
@@ -188,7 +191,8 @@ def _focal_partials(
     by_c1, by_gamma_1 = slope(focal, c1, gamma)
     by_c0, by_gamma_0 = slope(focal, c0, gamma)
     of_one, of_zero = focal(c1, gamma), focal(c0, gamma)
-    by_z = w0 * y0 * by_c0 * sigmoid(z) - w1 * y1 * by_c1 * sigmoid(-z)
+    p, p_zero = outcomes(z)
+    by_z = w0 * y0 * by_c0 * p - w1 * y1 * by_c1 * p_zero
     by_gamma = w1 * y1 * by_gamma_1 + w0 * y0 * by_gamma_0
     return by_z, w1 * of_one - w0 * of_zero, by_gamma, y1 * of_one, y0 * of_zero
 

@@ -25,7 +25,7 @@ from .._class_axes import Axes, class_sum
 from .._math.elementary import exp, log1p
 from .._math.exact import exact_difference
 from .._math.log_ratio import excess, js_term, relative_entropy_term
-from .._math.scalars import log_of, not_below_0, sigmoid, softplus
+from .._math.scalars import log_of, not_below_0, outcomes, softplus
 from .._math.series import phi
 from .class_sums import class_sums
 from .row_function import RowFunction
@@ -250,7 +250,7 @@ def _mixture_ratio_change(gap: Array, top: Array, offset: Array) -> Array:
     It is −log(σ(r*) + σ(r*)·e^{−r}), of which 1 is σ(−r*)·expm1(r* − r) less.
     """
     change, top = gap - top, top - offset
-    share, rest = sigmoid(top), sigmoid(-top)
+    share, rest = outcomes(top)
     log_of_grown = (offset - gap) - softplus(-top)
     grown = exp(jnp.minimum(log_of_grown, _FAR))
     close = jnp.abs(change) <= 1.0
