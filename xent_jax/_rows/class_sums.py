@@ -2,8 +2,8 @@
 
 XLA:GPU writes out what two kernels share and it finds dear to compute twice, as large as the data.
 Behind barriers of their own the kernels share nothing: each computes all it needs, and those that
-read the same data become one. XLA:CPU removes the barriers, and shares within a block; the compiler
-of a TPU shares within one kernel, and is left to it.
+read the same data become one. XLA:CPU removes the barriers of sums, and shares within a block; the
+compiler of a TPU shares within one kernel, and is left to it.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,22 @@ from jax import Array, lax
 from .._class_axes import Axes, across, class_sum, local
 
 
-@jax.custom_jvp
-def apart(numbers: Any) -> Any:
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def apart(numbers: Any, on_cpu: bool = True) -> Any:
     """The same numbers, by which nothing is shared with kernels that use the given ones."""
-    return lax.platform_dependent(numbers, tpu=lambda x: x, default=lax.optimization_barrier)
+    barrier = lax.optimization_barrier
+    cpu = barrier if on_cpu else _same
+    return lax.platform_dependent(numbers, cpu=cpu, tpu=_same, default=barrier)
+
+
+def _same(x: Any) -> Any:
+    return x
 
 
 @apart.defjvp
-def _apart_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+def _apart_jvp(on_cpu: bool, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     # JAX 0.12 cannot transpose a barrier of which some operands alone are linear.
-    return apart(*primals), tangents[0]
+    return apart(*primals, on_cpu), tangents[0]
 
 
 def class_sums(

@@ -25,7 +25,9 @@ class RowFunction:
     partials(axes, residuals, *data) → its derivatives by the first arguments, of their shapes;
     value(axes, *data) → its value alone, if that is less than the formula without its residuals;
     is_one_loop: whether XLA:CPU makes one loop of each sum of the formula, which gains nothing
-    in blocks.
+    in blocks;
+    is_shared: whether XLA:CPU is to write once what formula and partials both need, where they do
+    not run in blocks.
 
     Several values from one pass: the value is a tuple, and so are the partials, one tuple for each
     value. Values and partials are both written so that nothing cancels; the derivative of the
@@ -41,6 +43,7 @@ class RowFunction:
     partials: Callable[..., Any]
     value: Callable[..., Any] | None = None
     is_one_loop: bool = False
+    is_shared: bool = False
 
     def __post_init__(self) -> None:
         # Traced once for all the places where they stand: two passes, two modes, three platforms.
@@ -164,7 +167,7 @@ def _tangents(
     @partial(jax.checkpoint, prevent_cse=False)
     def pairing(primals: Any, residuals: Any, moving: tuple[Array, ...]) -> list[Array | None]:
         row_mask, *data = primals
-        residuals, data = _apart(residuals, data)
+        residuals, data = _apart(row, residuals, data)
         partials = row.masked_partials(axes, row_mask, residuals, *data)
         wide = [widen(t) for t in moving]
         return [_dot(axes, g, live, wide) for g in partials]
@@ -178,13 +181,13 @@ def _tangents(
     return jax.tree.unflatten(structure, out)
 
 
-def _apart(residuals: Any, data: list[Array]) -> tuple[Any, list[Array]]:
-    """The same, so that on a GPU the partials share nothing with the formula.
+def _apart(row: RowFunction, residuals: Any, data: list[Array]) -> tuple[Any, list[Array]]:
+    """The same, so that the partials share nothing with the formula; on a CPU unless they are to.
 
     Where there are no residuals a 0 that XLA does not know to be one is added to the data.
     """
     if jax.tree.leaves(residuals):
-        return apart(residuals), data
+        return apart(residuals, not row.is_shared), data
     zero = apart(jnp.zeros((), jnp.float32))
     return residuals, [
         x + zero.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in data

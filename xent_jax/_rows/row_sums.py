@@ -58,12 +58,14 @@ class Asked(NamedTuple):
     """What is wanted besides m, s and what the rows name.
 
     Unless `exact`, s may be off by a rounding of T, but where the class of the id is the maximum.
+    If `shared` as well, the gradient takes the same `weight_of_others`.
     """
 
     spread: bool = False
     index: bool = False
     above: bool = False
     exact: bool = True
+    shared: bool = False
 
 
 NOTHING_MORE = Asked()
@@ -204,7 +206,7 @@ def two_passes(axes: Axes, asked: Asked, rows: tuple[Logits, ...]) -> tuple[RowS
 
 def _passes_over(axes: Axes, asked: Asked, row: Logits) -> RowSums:
     z = finite_logits(row.z)
-    beside_id = row.id is not None and not asked.exact and local_count(z, axes) < _COUNTABLE
+    beside_id = row.id is not None and not asked.exact
     # XLA:CPU writes out finite logits, which other sums share.
     m = finite_logits(class_max(row.z, axes)) if beside_id else class_max(z, axes)
     sums = _sums_below(axes, m, row, asked)
@@ -222,29 +224,38 @@ def _passes_over(axes: Axes, asked: Asked, row: Logits) -> RowSums:
         if (above := _above_id(row)) is not None:
             sums = sums._replace(above=class_sum(above, axes).astype(above.dtype))
         if beside_id:
-            others = _twice_weight_of_others(axes, m, row.z, row.id)
-            # A select first: XLA:CPU sums slowly where arithmetic follows in the same loop.
-            others = jnp.where(others >= 0.0, others, jnp.nan) / 2
+            others = _sum_of_others(axes, asked, m, row.z, row.id)
             label = jnp.where(here, expm1(finite_logits(entry) - m), -1.0)
             sums = sums._replace(rest=others + label)
     return sums
 
 
-# Below it float32 tells twice an index from the next.
-_COUNTABLE = 2**23
+# Below it float32 tells an index from the next.
+_COUNTABLE = 2**24
 
 
-def _twice_weight_of_others(axes: Axes, m: Array, z: Array, ids: Array) -> Array:
-    """2(T without the class of the id): by arithmetic alone, which XLA:CPU fuses with the sum.
+def _sum_of_others(axes: Axes, asked: Asked, m: Array, z: Array, ids: Array) -> Array:
+    """T without the class of the id.
 
-    Twice, since a constant that the gradient uses as well, as 1, would be written out for every
-    entry.
+    For a value alone by arithmetic, which XLA:CPU fuses with the sum.
     """
-    index, ids = 2.0 * class_index(z, axes).astype(m.dtype), 2.0 * ids.astype(m.dtype)
-    twice_others = jnp.minimum(jnp.abs(index - ids), 2.0)
+    if asked.shared or local_count(z, axes) >= _COUNTABLE:
+        return class_sum(weight_of_others(axes, m, z, ids), axes)
+    index, ids = class_index(z, axes).astype(m.dtype), ids.astype(m.dtype)
+    other = jnp.minimum(jnp.abs(index - ids), 1.0)
     # Of +inf the minimum is m. Of a NaN it is NaN in this order alone, where XLA:CPU fuses it.
     weight = exp(jnp.minimum(m, widen(z)) - m)
-    return class_sum(weight * twice_others, axes)
+    others = class_sum(weight * other, axes)
+    # XLA:CPU sums slowly where arithmetic follows in the same loop, but not where a select does.
+    return jnp.where(others >= 0.0, others, jnp.nan)
+
+
+def weight_of_others(axes: Axes, m: Array, z: Array, ids: Array) -> Array:
+    """e^{−u}, 0 for the class of the id.
+
+    XLA:CPU writes it where the gradient goes, sums it there, and makes the gradient of it in place.
+    """
+    return jnp.where(is_class(ids, z, axes), 0.0, exp(finite_logits(z) - m))
 
 
 def _sums_below(axes: Axes, m: Array, row: Logits, asked: Asked) -> RowSums:

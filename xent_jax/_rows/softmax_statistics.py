@@ -24,7 +24,7 @@ from .._math.dtypes import widen
 from .._math.elementary import expm1, log1p
 from .row_function import RowFunction
 from .row_state import LONE, RowSums, exact_weight, finite_logits, infinity, is_top
-from .row_sums import Asked, Logits, row_sums
+from .row_sums import Asked, Logits, row_sums, weight_of_others
 
 # Numbers without a derivative.
 _INDICES = ("argmax", "rank")
@@ -49,8 +49,19 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
     # small beside it; what is no loss of an id is exact by itself.
     exact = "at_label" not in every or "entropy" in every
     asked = Asked("entropy" in every, "argmax" in every, "rank" in every, exact)
+    alone = every == ("at_label",) or every == ("at_label", "logsumexp")
 
     def formula(axes: Axes, z: Array, labels: Array, weights: Array, share: Array) -> Any:
+        # A wide copy of narrower logits is not to be written.
+        shared = alone and widen(z).dtype == z.dtype
+        return numbers(asked._replace(shared=shared), axes, z, labels, weights, share)
+
+    def value(axes: Axes, *data: Array) -> tuple[Array, ...]:
+        return numbers(asked, axes, *data)[0]
+
+    def numbers(
+        asked: Asked, axes: Axes, z: Array, labels: Array, weights: Array, share: Array
+    ) -> Any:
         targets = _targets(every, labels, weights, share)
         has_id = "at_label" in every or "rank" in every
         row = Logits(z, tuple(targets.values()), id=labels if has_id else None)
@@ -75,6 +86,11 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
         axes: Axes, residuals: _Residuals, z: Array, labels: Array, weights: Array, share: Array
     ) -> tuple[tuple[Array | None, ...], ...]:
         sums, at_label = residuals
+        if alone:
+            others = weight_of_others(axes, sums.maximum, z, labels) / sums.total
+            here = is_class(labels, z, axes)
+            of_names = {"at_label": at_label, "logsumexp": 1.0 + at_label}
+            return tuple((jnp.where(here, of_names[name], others),) for name in names)
         w = exact_weight(z, sums.maximum)
         p, u = w / sums.total, sums.maximum - finite_logits(z)
         cost = u + log1p(sums.rest)
@@ -91,8 +107,9 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
             found[name] = (pull_to_labels(sums, i, u, w, y), *of_share)
         return tuple(found[name] for name in names if name not in _INDICES)
 
-    alone = every == ("at_label",) or every == ("at_label", "logsumexp")
-    return RowFunction(formula, partials, is_one_loop=alone)
+    if not alone:
+        return RowFunction(formula, partials)
+    return RowFunction(formula, partials, value, is_one_loop=True, is_shared=True)
 
 
 def _targets(
