@@ -207,8 +207,8 @@ def two_passes(axes: Axes, asked: Asked, rows: tuple[Logits, ...]) -> tuple[RowS
 def _passes_over(axes: Axes, asked: Asked, row: Logits) -> RowSums:
     z = finite_logits(row.z)
     beside_id = row.id is not None and not asked.exact
-    # XLA:CPU writes out finite logits, which other sums share.
-    m = finite_logits(class_max(row.z, axes)) if beside_id else class_max(z, axes)
+    # XLA:CPU would write out finite logits, which other sums share.
+    m = finite_logits(class_max(row.z, axes))
     sums = _sums_below(axes, m, row, asked)
     if asked.index:
         first = jnp.where(z == m, class_index(z, axes), NO_INDEX)
