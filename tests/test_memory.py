@@ -1,5 +1,7 @@
 """What is kept between the two passes, and what the forward pass writes on the side."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,6 +110,24 @@ def test_smoothed_ids_are_never_a_one_hot_array(weights):
         return xent_jax.softmax_cross_entropy(logits, ids, **options)
 
     assert temporaries(smoothed, logits, ids) < 0.05 * DENSE
+
+
+@cpu_program
+@pytest.mark.parametrize("z_loss", [0.0, 1e-4], ids=["plain", "z_loss"])
+def test_ids_and_their_gradient_are_one_array_and_one_exponential(z_loss):
+    """The weights of the other classes lie where the gradient is made of them."""
+    logits = jax.ShapeDtypeStruct((ROWS, CLASSES), jnp.float32)
+    ids = jax.ShapeDtypeStruct((ROWS,), jnp.int32)
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(logits, ids):
+        return xent_jax.softmax_cross_entropy(logits, ids, z_loss=z_loss).mean()
+
+    program = loss.lower(logits, ids).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 0.05 * DENSE
+    dense = re.findall(rf"= f32\[{ROWS},{CLASSES}\]\S* exponential\(", program.as_text())
+    assert len(dense) == 1
 
 
 def test_the_measure_sees_an_array():

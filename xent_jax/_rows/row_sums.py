@@ -206,27 +206,26 @@ def two_passes(axes: Axes, asked: Asked, rows: tuple[Logits, ...]) -> tuple[RowS
 
 def _passes_over(axes: Axes, asked: Asked, row: Logits) -> RowSums:
     z = finite_logits(row.z)
-    beside_id = row.id is not None and not asked.exact
     # XLA:CPU would write out finite logits, which other sums share.
     m = finite_logits(class_max(row.z, axes))
-    sums = _sums_below(axes, m, row, asked)
+    rest = at_id = above = None
+    if row.id is not None:
+        here = row.id >= 0
+        known = jnp.where(here, row.id, 0)
+        entry = widen(of_bits(lambda z: take_class(z, known, axes), row.z))
+        at_id, above = jnp.where(here, entry, 0.0), _above_id(row)
+        if above is not None:
+            above = class_sum(above, axes).astype(above.dtype)
+        if not asked.exact:
+            label = jnp.where(here, expm1(finite_logits(entry) - m), -1.0)
+            rest = _sum_of_others(axes, asked, m, row.z, row.id) + label
+    sums = _sums_below(axes, m, row, asked, rest)._replace(at_id=at_id, above=above)
     if asked.index:
         first = jnp.where(z == m, class_index(z, axes), NO_INDEX)
         sums = sums._replace(index=jnp.min(first, axis=local(axes), keepdims=True))
     if row.beside is not None:
         beside = jnp.where(is_top(m - z), finite_logits(row.beside), -infinity(m))
         sums = sums._replace(beside=class_max(beside, axes))
-    if row.id is not None:
-        here = row.id >= 0
-        known = jnp.where(here, row.id, 0)
-        entry = widen(of_bits(lambda z: take_class(z, known, axes), row.z))
-        sums = sums._replace(at_id=jnp.where(here, entry, 0.0))
-        if (above := _above_id(row)) is not None:
-            sums = sums._replace(above=class_sum(above, axes).astype(above.dtype))
-        if beside_id:
-            others = _sum_of_others(axes, asked, m, row.z, row.id)
-            label = jnp.where(here, expm1(finite_logits(entry) - m), -1.0)
-            sums = sums._replace(rest=others + label)
     return sums
 
 
@@ -258,16 +257,14 @@ def weight_of_others(axes: Axes, m: Array, z: Array, ids: Array) -> Array:
     return jnp.where(is_class(ids, z, axes), 0.0, exp(finite_logits(z) - m))
 
 
-def _sums_below(axes: Axes, m: Array, row: Logits, asked: Asked) -> RowSums:
-    """The sums of entries below a given maximum; index and what stands beside are left out."""
+def _sums_below(
+    axes: Axes, m: Array, row: Logits, asked: Asked, rest: Array | None = None
+) -> RowSums:
+    """The sums of entries below a given maximum, with s where it is known; index, what stands
+    beside and what is told of a class id are left out."""
     u, w = m - finite_logits(row.z), exact_weight(row.z, m)
-    total = class_sum(w, axes)
-    # The weight of the maximum is left out by arithmetic that XLA:CPU keeps fused with the sum,
-    # where no other is as large; elsewhere T is nearly 2 at least, and little cancels in T − 1.
-    rest = total - 1.0
-    if asked.exact:
-        top = lax.stop_gradient(w * jnp.floor(w + MARGIN))
-        rest = jnp.where(total < LONE, class_sum(w - top, axes), rest)
+    if rest is None:
+        rest = _weight_below(axes, w, asked)
     labels = row.labels
     return RowSums(
         maximum=m,
@@ -281,3 +278,15 @@ def _sums_below(axes: Axes, m: Array, row: Logits, asked: Asked) -> RowSums:
         at_id=None,
         above=None,
     )
+
+
+def _weight_below(axes: Axes, w: Array, asked: Asked) -> Array:
+    """s, of the weights."""
+    total = class_sum(w, axes)
+    rest = total - 1.0
+    if not asked.exact:
+        return rest
+    # The weight of the maximum is left out by arithmetic that XLA:CPU keeps fused with the sum,
+    # where no other is as large; elsewhere T is nearly 2 at least, and little cancels in T − 1.
+    top = lax.stop_gradient(w * jnp.floor(w + MARGIN))
+    return jnp.where(total < LONE, class_sum(w - top, axes), rest)

@@ -184,9 +184,7 @@ def _softmax_kl_partials(
 
 
 # (axes, row_mask, zp, zq) → D(softmax zp ‖ softmax zq).
-softmax_kl_row = RowFunction(
-    _softmax_kl, _softmax_kl_partials, _softmax_kl_value, is_shared=True
-)
+softmax_kl_row = RowFunction(_softmax_kl, _softmax_kl_partials, _softmax_kl_value, is_shared=True)
 
 
 @jax.jit
@@ -243,9 +241,7 @@ def _softmax_js_partials(
 
 
 # (axes, row_mask, zp, zq) → the Jensen–Shannon divergence of two softmaxes.
-softmax_js_row = RowFunction(
-    _softmax_js, _softmax_js_partials, _softmax_js_value, is_shared=True
-)
+softmax_js_row = RowFunction(_softmax_js, _softmax_js_partials, _softmax_js_value, is_shared=True)
 
 
 def _mixture_ratio_change(gap: Array, top: Array, offset: Array) -> Array:

@@ -21,7 +21,7 @@ from jax import Array, lax
 
 from .._class_axes import Axes, is_class
 from .._math.dtypes import widen
-from .._math.elementary import expm1, log1p
+from .._math.elementary import exp, expm1, log1p
 from .row_function import RowFunction
 from .row_state import LONE, RowSums, exact_weight, finite_logits, infinity, is_top
 from .row_sums import Asked, Logits, row_sums, weight_of_others
@@ -32,7 +32,7 @@ _INDICES = ("argmax", "rank")
 
 class _Residuals(NamedTuple):
     sums: RowSums
-    at_label: Array | None  # p_y − 1
+    at_id: dict[str, Array]  # slopes by the logit of the id: p_y − 1 of the cost, p_y of logsumexp
 
 
 @cache
@@ -73,24 +73,25 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
             values["entropy"] = log_total + sums.spread / sums.total
         for name, cost, mass in zip(targets, sums.costs, sums.masses, strict=True):
             values[name] = cost + mass * log_total
-        excess = None
+        at_id = {}
         if sums.at_id is not None:
             cost = _depth_of_label(sums, sums.at_id) + log_total
-            values["at_label"], excess = cost, expm1(-cost)
+            values["at_label"], at_id["at_label"] = cost, expm1(-cost)
+            if alone and "logsumexp" in names:
+                at_id["logsumexp"] = exp(-cost)
         kept = sums._replace(
             costs=tuple(None for _ in sums.costs), index=None, at_id=None, above=None
         )
-        return tuple(values[name] for name in every), _Residuals(kept, excess)
+        return tuple(values[name] for name in every), _Residuals(kept, at_id)
 
     def partials(
         axes: Axes, residuals: _Residuals, z: Array, labels: Array, weights: Array, share: Array
     ) -> tuple[tuple[Array | None, ...], ...]:
-        sums, at_label = residuals
+        sums, at_id = residuals
         if alone:
             others = weight_of_others(axes, sums.maximum, z, labels) / sums.total
             here = is_class(labels, z, axes)
-            of_names = {"at_label": at_label, "logsumexp": 1.0 + at_label}
-            return tuple((jnp.where(here, of_names[name], others),) for name in names)
+            return tuple((jnp.where(here, at_id[name], others),) for name in names)
         w = exact_weight(z, sums.maximum)
         p, u = w / sums.total, sums.maximum - finite_logits(z)
         cost = u + log1p(sums.rest)
@@ -98,8 +99,8 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
         if sums.spread is not None:
             # log p + H = E_p u − u has lost its common part, the log of T.
             found["entropy"] = (p * (u - sums.spread / sums.total),)
-        if at_label is not None:
-            found["at_label"] = (jnp.where(is_class(labels, z, axes), at_label, p),)
+        if "at_label" in at_id:
+            found["at_label"] = (jnp.where(is_class(labels, z, axes), at_id["at_label"], p),)
         for i, (name, y) in enumerate(_targets(names, labels, weights, share).items()):
             of_share = (None, None, cost)
             if name == "under_labels":
