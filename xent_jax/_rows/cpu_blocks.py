@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .._class_axes import Axes, across, is_sharded, local
+from .._math.dtypes import of_bits
 from .._math.sizes import is_one
 
 # Entries of all inputs in a block: with what a formula writes, a few MiB, as caches hold; fewer
@@ -100,7 +101,10 @@ def _map(f: Callable[..., Any], axes: Axes, along: int, rows: int, data: Any) ->
 
     def block(start: Array) -> Any:
         def part(x: Array) -> Array:
-            return x if x.shape[along] == 1 else lax.dynamic_slice_in_dim(x, start, rows, along)
+            if x.shape[along] == 1:
+                return x
+            x, here = lax.optimization_barrier((x, start))
+            return of_bits(lambda x: lax.dynamic_slice_in_dim(x, here, rows, along), x)
 
         return f(axes, *jax.tree.map(part, data))
 
