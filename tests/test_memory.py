@@ -130,6 +130,17 @@ def test_ids_and_their_gradient_are_one_array_and_one_exponential(z_loss):
     assert len(dense) == 1
 
 
+@cpu_program
+@pytest.mark.parametrize("name", ["softmax_entropy", "softmax_kl_divergence", "kl_divergence"])
+def test_no_wide_copy_of_narrow_inputs_is_written(name):
+    """Neither for the blocks of the value nor for what two gradients share."""
+    function = getattr(xent_jax, name)
+    count = 1 if name == "softmax_entropy" else 2
+    arguments = [jax.ShapeDtypeStruct((ROWS, CLASSES), jnp.bfloat16)] * count
+    f = jax.value_and_grad(lambda *x: function(*x).mean(), tuple(range(count)))
+    assert temporaries(f, *arguments) < 0.1 * DENSE / 2
+
+
 def test_the_measure_sees_an_array():
     """A dense intermediate is noticed by both measures above."""
 

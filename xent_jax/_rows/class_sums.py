@@ -18,11 +18,10 @@ from .._class_axes import Axes, across, class_sum, local
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
-def apart(numbers: Any, on_cpu: bool = True) -> Any:
+def apart(numbers: Any, platforms: tuple[str, ...] = ("cpu", "gpu")) -> Any:
     """The same numbers, by which nothing is shared with kernels that use the given ones."""
-    barrier = lax.optimization_barrier
-    cpu = barrier if on_cpu else _same
-    return lax.platform_dependent(numbers, cpu=cpu, tpu=_same, default=barrier)
+    cpu, gpu = (lax.optimization_barrier if x in platforms else _same for x in ("cpu", "gpu"))
+    return lax.platform_dependent(numbers, cpu=cpu, tpu=_same, default=gpu)
 
 
 def _same(x: Any) -> Any:
@@ -30,9 +29,9 @@ def _same(x: Any) -> Any:
 
 
 @apart.defjvp
-def _apart_jvp(on_cpu: bool, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+def _apart_jvp(platforms: tuple[str, ...], primals: Any, tangents: Any) -> tuple[Any, Any]:
     # JAX 0.12 cannot transpose a barrier of which some operands alone are linear.
-    return apart(*primals, on_cpu), tangents[0]
+    return apart(*primals, platforms), tangents[0]
 
 
 def class_sums(

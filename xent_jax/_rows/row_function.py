@@ -187,7 +187,7 @@ def _apart(row: RowFunction, residuals: Any, data: list[Array]) -> tuple[Any, li
     Where there are no residuals a 0 that XLA does not know to be one is added to the data.
     """
     if jax.tree.leaves(residuals):
-        return apart(residuals, not row.is_shared), data
+        return apart(residuals, ("gpu",) if row.is_shared else ("cpu", "gpu")), data
     zero = apart(jnp.zeros((), jnp.float32))
     return residuals, [
         x + zero.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in data

@@ -22,12 +22,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from .._class_axes import Axes, class_sum
+from .._math.dtypes import widen
 from .._math.elementary import exp, log1p
 from .._math.exact import exact_difference
 from .._math.log_ratio import excess, js_term, relative_entropy_term
 from .._math.scalars import log_of, not_below_0, outcomes, softplus
 from .._math.series import phi
-from .class_sums import class_sums
+from .class_sums import apart, class_sums
 from .row_function import RowFunction
 from .row_state import RowSums, exact_weight, finite_logits, infinity
 from .row_sums import Asked, Logits, row_sums
@@ -179,8 +180,12 @@ def _softmax_kl_partials(
     """∂D/∂zp = p·(δ − E_p δ),  ∂D/∂zq = q − p."""
     pair, shift, mean_gap = residuals
     p, q, gap = pair_classes(pair, zp, zq)
-    r = (gap - pair.offset) + shift
-    return p * ((gap - pair.top_p) - mean_gap), excess(p, q, r)
+    by_p = p * ((gap - pair.top_p) - mean_gap)
+    if widen(zp).dtype != zp.dtype:
+        # Shared by both, p would be written: where by_q goes, but for that it may be too wide.
+        pair = apart(pair, ("cpu",))
+        p, q, gap = pair_classes(pair, zp, zq)
+    return by_p, excess(p, q, (gap - pair.offset) + shift)
 
 
 # (axes, row_mask, zp, zq) → D(softmax zp ‖ softmax zq).
