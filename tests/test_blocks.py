@@ -94,3 +94,25 @@ def test_a_nan_is_that_of_its_row(name, monkeypatch):
         many = [np.tile(x[:, :3], (6_000, 1)) for x in arguments]
         many[place][5, 1] = np.nan
         assert np.flatnonzero(np.isnan(jax.jit(f)(*many))).tolist() == [5]
+
+
+@pytest.mark.parametrize("shape, axis", [((4,), -1), ((2, 2), (-2, -1))], ids=["one", "two axes"])
+@pytest.mark.parametrize("dtype", ["float32", slow("bfloat16")])
+@pytest.mark.parametrize("in_axes", [(None, 0), (0, None)], ids=["ids", "logits"])
+def test_vmap_over_logits_or_ids_alone(in_axes, dtype, shape, axis):
+    """Those that are not batched are shared, with one class axis or more."""
+    z = jnp.asarray(np.resize(Z, (3, 5, *shape)), dtype)
+    ids = jnp.asarray(np.resize(IDS % 4, (3, 5)))
+    given = [x if axis == 0 else x[0] for x, axis in zip((z, ids), in_axes, strict=True)]
+
+    @jax.value_and_grad
+    def loss(z, ids):
+        return xent_jax.softmax_cross_entropy(z, ids, axis=axis, label_smoothing=0.1).sum()
+
+    found = quick(jax.vmap(loss, in_axes))(*given)
+    for i in range(3):
+        one = loss(*(x[i] if axis == 0 else x for x, axis in zip(given, in_axes, strict=True)))
+        for got, want in zip(found, one, strict=True):
+            np.testing.assert_allclose(
+                np.float32(got[i]), np.float32(want), 1e-5 if dtype == "float32" else 1e-2, 1e-6
+            )

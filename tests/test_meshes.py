@@ -237,6 +237,9 @@ EVERY = [(name, split, AUTO) for name in FUNCTIONS for split in SPLITS] + [
     for split in SPLITS
     if "sequence" in split or (split == "rows and classes")
 ]
+# Each way to compute is split in every way, its kin in those that cut rows and classes.
+WAYS = {"ids", "soft", "statistics", "entropy", "kl", "js", "p kl", "p renyi", "sigmoid kl"}
+EVERY = [c for c in EVERY if c[0] in WAYS or c[1] in ("rows and classes", "sequence")]
 
 
 @pytest.mark.parametrize(
@@ -303,6 +306,26 @@ def test_split_tables(name, f):
     with jax.set_mesh(mesh):
         placed = jax.device_put(joint, NamedSharding(mesh, split[name.partition(" ")[2]]))
         assert_same(jax.jit(functools.partial(value_and_slopes, f))(placed), want)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", slow("float16")])
+@pytest.mark.parametrize("rows", ["data", None])
+def test_narrow_logits_whose_classes_an_explicit_mesh_splits(dtype, rows):
+    """The entry of a class is found among the shards, by a sum of the logits as they are."""
+    z, ids = jnp.asarray(ZP[0, :4, :8], dtype), LABELS[0, :4] % 8
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(z, ids):
+        return xent_jax.softmax_cross_entropy(z, ids).sum()
+
+    want = loss(z, ids)
+    mesh = jax.make_mesh((2, 4), ("data", "model"), axis_types=(EXPLICIT,) * 2)
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(z, NamedSharding(mesh, P(rows, "model")))
+        got = loss(placed, jax.device_put(ids, NamedSharding(mesh, P(rows))))
+    np.testing.assert_allclose(got[0], want[0], 1e-6)
+    np.testing.assert_allclose(np.float32(got[1]), np.float32(want[1]), 1e-2, 1e-6)
 
 
 # vmap over an axis that an explicit mesh splits.

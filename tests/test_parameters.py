@@ -111,23 +111,23 @@ def _sweeps():
 
 
 SWEEPS = tuple(_sweeps())
-# One of each way to compute, the labels taking turns.
-USUAL = {
-    "softmax_focal_loss-gamma-ids-label_smoothing=0.1", "softmax_poly_loss-epsilon-soft",
-    "sigmoid_cross_entropy-label_smoothing-soft",
-    "linear_softmax_cross_entropy-focal_gamma-ids-label_smoothing=0.1",
-    "effective_number_weights-beta-counts",
-}  # fmt: skip
 
 
-def every(sweeps=SWEEPS, few=None):
-    """Of which, where `few` are named, the others are slow."""
-    assert few is None or few <= set(map(str, sweeps))
-    sweeps = sweeps if few is None else usually(few, sweeps)
+def every(sweeps):
     return pytest.mark.parametrize("sweep", sweeps, ids=str)
 
 
-ONE_EACH = tuple({(s.name, s.parameter): s for s in reversed(SWEEPS)}.values())[::-1]
+KINDS = {}  # name and parameter: its sweeps, by labels and smoothing
+for sweep in SWEEPS:
+    KINDS.setdefault((sweep.name, sweep.parameter), []).append(sweep)
+ONE_EACH = tuple(kinds[0] for kinds in KINDS.values())
+
+
+def in_turns(first, few):
+    """One of each, the kinds taking turns from that one on, and the few; all but these are slow."""
+    assert few <= set(map(str, SWEEPS))
+    chosen = {kinds[i % len(kinds)] for i, kinds in enumerate(KINDS.values(), first)}
+    return every(usually(few, [s for s in SWEEPS if s in chosen or str(s) in few]))
 
 
 @pytest.fixture(autouse=True)
@@ -190,7 +190,7 @@ def close(got, want):
         np.testing.assert_allclose(a, b, tolerance, tolerance * size)
 
 
-@every(few={"softmax_poly_loss-epsilon-soft", "effective_number_weights-beta-counts"})
+@in_turns(0, few={"softmax_poly_loss-epsilon-soft", "effective_number_weights-beta-counts"})
 def test_nested_vmaps_are_loops_of_plain_calls(sweep):
     """Over the parameter of rows, over rows of a parameter, and over the parameter alone."""
     one = functools.partial(slopes, sweep)
@@ -213,7 +213,7 @@ def test_nested_vmaps_are_loops_of_plain_calls(sweep):
     close(alone, [x[:, :1] for x in want])
 
 
-@every(few={"softmax_focal_loss-gamma-soft"})
+@in_turns(1, few={"softmax_focal_loss-gamma-soft"})
 def test_vmap_over_the_parameter_of_a_batch(sweep):
     """With everything else fixed and not batched: constants of the trace."""
 
@@ -226,7 +226,7 @@ def test_vmap_over_the_parameter_of_a_batch(sweep):
     close((value, by_parameter, by_first), (want[0], want[1].sum(1), want[2]))
 
 
-@every(few={"softmax_cross_entropy-z_loss-ids"})
+@in_turns(2, few={"softmax_cross_entropy-z_loss-ids"})
 def test_forward_mode_and_second_derivatives_by_the_parameter(sweep):
     f = functools.partial(sweep)
     rows, x = sweep.rows, jnp.asarray(sweep.values[1])
@@ -279,7 +279,9 @@ def test_out_of_range(sweep):
                 sweep(bad, *sweep.rows)
 
 
-@every(few={"softmax_cross_entropy-label_smoothing-ids", "linear_softmax_cross_entropy-z_loss-ids"})
+@in_turns(
+    3, few={"softmax_cross_entropy-label_smoothing-ids", "linear_softmax_cross_entropy-z_loss-ids"}
+)
 def test_a_traced_zero_is_the_python_zero(sweep):
     """Which may choose a shorter program, with the same numbers."""
     got = jax.jit(functools.partial(slopes, sweep), compiler_options=QUICK)(0.0, *sweep.rows)
@@ -319,7 +321,7 @@ def compilations(caplog, f):
     return sum("Compiling" in record.getMessage() for record in caplog.records)
 
 
-@every(few={"softmax_cross_entropy-label_smoothing-ids", "softmax_focal_loss-gamma-soft",
+@in_turns(0, few={"softmax_cross_entropy-label_smoothing-ids", "softmax_focal_loss-gamma-soft",
           "linear_softmax_cross_entropy-z_loss-ids"})  # fmt: skip
 def test_a_schedule_outside_jit_compiles_nothing(sweep, caplog):
     """Arrays as they come out of a schedule: the second value runs what the first compiled."""
@@ -329,7 +331,7 @@ def test_a_schedule_outside_jit_compiles_nothing(sweep, caplog):
     assert compilations(caplog, lambda: [sweep(x, *rows) for x in values[1:]]) == 0
 
 
-@every(few={"softmax_cross_entropy-z_loss-ids"})
+@in_turns(1, few={"softmax_cross_entropy-z_loss-ids"})
 def test_a_python_number_is_the_array(sweep):
     x = float(sweep.values[0])
     np.testing.assert_allclose(sweep(x, *sweep.rows), sweep(jnp.asarray(x), *sweep.rows), 1e-12)

@@ -126,7 +126,7 @@ EVERYTHING = Asked(spread=True, index=True)
 
 def sums(schedule, axes, *arrays):
     (z, y, a) = arrays
-    given = (module.typed_row(Logits(z, (y,), a)),)
+    given = (module.typed_row((1,), Logits(z, (y,), a)),)
     return schedule(axes, EVERYTHING, given)[0]
 
 
@@ -179,7 +179,7 @@ def test_several_class_axes():
     flat = np.swapaxes(z, 1, 2).reshape(8, 24)
     for got in (
         row_sums((2, 1), Logits(z), asked=EVERYTHING)[0],
-        module.one_read((2, 1), EVERYTHING, (module.typed_row(Logits(z)),))[0],
+        module.one_read((2, 1), EVERYTHING, (module.typed_row((2, 1), Logits(z)),))[0],
     ):
         want = row_sums((1,), Logits(flat), asked=EVERYTHING)[0]
         same(jax.tree.map(jnp.ravel, got), jax.tree.map(jnp.ravel, want), 1e-5)
@@ -192,7 +192,7 @@ def test_the_entry_of_a_class_is_as_it_was_given(dtype):
     z = jnp.asarray(rows(classes=36)[0], dtype)
     ids = jnp.asarray([[0], [3], [35], [2], [5], [1], [7], [4], [20]])
     want = np.take_along_axis(np.asarray(z, np.float32), np.asarray(ids), 1)
-    given = (module.typed_row(Logits(z, id=ids)),)
+    given = (module.typed_row((1,), Logits(z, id=ids)),)
     for schedule in (module.one_read, module.two_passes):
         (found,) = jax.jit(schedule, static_argnums=(0, 1))((1,), Asked(), given)
         np.testing.assert_array_equal(found.at_id, want)
@@ -217,13 +217,13 @@ def test_sums_for_the_loss_of_an_id_alone(dtype):
         exact = jax.jit(functools.partial(module.two_passes, (1,), Asked()))
         alone = jax.jit(functools.partial(module.two_passes, (1,), Asked(exact=False)))
         for k in (0, 4, 5, 36):
-            row = (module.typed_row(Logits(z, id=jnp.full((9, 1), k))),)
+            row = (module.typed_row((1,), Logits(z, id=jnp.full((9, 1), k))),)
             (want,), (got,) = exact(row), alone(row)
             likely = np.asarray(z[:, [k]].astype(want.maximum.dtype) == want.maximum)
             ulp = np.finfo(want.rest.dtype).eps
             np.testing.assert_allclose(got.rest[likely], want.rest[likely], 90 * ulp)  # of u = 90
             np.testing.assert_allclose(got.total, want.total, 4 * ulp)
-        row = (module.typed_row(Logits(z.at[4, 6].set(jnp.nan), id=jnp.full((9, 1), 5))),)
+        row = (module.typed_row((1,), Logits(z.at[4, 6].set(jnp.nan), id=jnp.full((9, 1), 5))),)
         assert np.isnan(alone(row)[0].rest).ravel().tolist() == [i == 4 for i in range(9)]
 
 

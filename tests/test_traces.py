@@ -126,8 +126,9 @@ EXPORTED = {
 }  # fmt: skip
 
 
-@each(usually(FEW, CALLS))
+@each([c for c in CALLS if str(c) in FEW])
 def test_exported_and_serialized(call):
+    """The others are exported below, with a symbolic batch."""
     f = functools.partial(value_and_gradients, call)
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in call.arrays]
     assert_same(run(exported(flat(f), *shapes), *call.arrays), quick(flat(f))(*call.arrays))
@@ -147,10 +148,10 @@ assert len(WITH_A_BATCH) == len(CALLS)
 
 @each(usually(EXPORTED, CALLS))
 def test_exported_with_a_symbolic_batch(call):
-    """One module, made for every platform, for batches of several sizes, 1 included."""
+    """One module, made for every platform, for batches of several sizes, 1 among them."""
     f = flat(functools.partial(value_and_gradients, call))
     module = exported(f, *sized_later(call))
-    for size in (5,) if str(call) in EXPORTED else (1, 5, 130):
+    for size in (5,) if str(call) in EXPORTED else (1, 130):
         arrays = call.batch(size)
         assert_same(run(module, *arrays), quick(f)(*arrays))
 

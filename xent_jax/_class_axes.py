@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import AxisType
 
+from ._math.dtypes import of_bits
+
 Axes = tuple[int | str, ...]
 
 
@@ -82,15 +84,15 @@ def is_class(ids: Array, x: Array, axes: Axes) -> Array:
 
 
 def take_class(x: Array, ids: Array, axes: Axes) -> Array:
-    """The entry of x at the class with that id (in range), for each row."""
+    """The entry of x at the class with that id (in range), for each row; it has no derivative."""
     if is_sharded(x):
         # A gather along a sharded axis is refused; a comparison costs one sum over the shards.
         return class_sum(jnp.where(is_class(ids, x, axes), x, jnp.zeros((), x.dtype)), axes)
     if not across(axes):
-        return _take(x, ids, axes)
+        return of_bits(lambda x: _take(x, ids, axes), x)
     here = ids - first_class(x, axes)
     mine = (here >= 0) & (here < local_count(x, axes))
-    entry = _take(x, jnp.where(mine, here, 0), axes)
+    entry = of_bits(lambda x: _take(x, jnp.where(mine, here, 0), axes), x)
     return lax.psum(jnp.where(mine, entry, jnp.zeros((), x.dtype)), across(axes))
 
 

@@ -24,7 +24,7 @@ from .._class_axes import (
     take_class,
     vary_like,
 )
-from .._math.dtypes import of_bits, widen
+from .._math.dtypes import widen
 from .._math.elementary import exp, expm1
 from .class_sums import sum_of_loop
 from .row_state import (
@@ -90,7 +90,7 @@ def _entry_at_id(axes: Axes, row: Logits) -> Array:
 def _row_sums(axes: Axes, asked: Asked, rows: tuple[Logits, ...]) -> tuple[RowSums, ...]:
     inner = local(axes)
     sums = lax.platform_dependent(
-        tuple(typed_row(_row_of_shard(axes, row)) for row in rows),
+        tuple(typed_row(axes, _row_of_shard(axes, row)) for row in rows),
         cpu=partial(two_passes, inner, asked),
         default=partial(one_read, inner, asked),
     )
@@ -107,7 +107,7 @@ def _row_sums_jvp(axes: Axes, asked: Asked, primals: Any, tangents: Any) -> Any:
 
     def plain(rows: tuple[Logits, ...]) -> tuple[RowSums, ...]:
         return tuple(
-            _sums_below(axes, lax.stop_gradient(s.maximum), typed_row(row), asked)._replace(
+            _sums_below(axes, lax.stop_gradient(s.maximum), typed_row(axes, row), asked)._replace(
                 index=s.index, beside=s.beside, at_id=_at_id_by_sum(axes, row), above=s.above
             )
             for row, s in zip(rows, sums, strict=True)
@@ -130,21 +130,25 @@ def _at_id_by_sum(axes: Axes, row: Logits) -> Array | None:
     return class_sum(jnp.where(is_class(row.id, row.z, axes), widen(row.z), 0.0), axes)
 
 
-def typed_row(row: Logits) -> Logits:
+def typed_row(axes: Axes, row: Logits) -> Logits:
     """The row, its arrays alike in shape and in type, as the branches of a platform are to be."""
     dtype = widen(row.z).dtype
     others = (*(y.astype(dtype) for y in row.labels),)
     others = others if row.beside is None else (*others, lax.stop_gradient(row.beside))
-    shape = jnp.broadcast_shapes(row.z.shape, *(x.shape for x in others))
     ids = tuple(x for x in (row.id, row.at_id) if x is not None)
+    shape = jnp.broadcast_shapes(row.z.shape, *(x.shape for x in (*others, *ids)))
     every = (row.z, *others, *ids)
     z, *others = (vary_like(jnp.broadcast_to(x, shape), *every) for x in (row.z, *others))
+    of_rows = tuple(1 if a in axes else n for a, n in enumerate(shape))
     count = len(row.labels)
     return Logits(
         z,
         tuple(others[:count]),
         None if row.beside is None else others[count],
-        *(None if x is None else vary_like(x, z) for x in (row.id, row.at_id)),
+        *(
+            None if x is None else vary_like(jnp.broadcast_to(x, of_rows), z)
+            for x in (row.id, row.at_id)
+        ),
     )
 
 
@@ -212,7 +216,7 @@ def _passes_over(axes: Axes, asked: Asked, row: Logits) -> RowSums:
     if row.id is not None:
         here = row.id >= 0
         known = jnp.where(here, row.id, 0)
-        entry = widen(of_bits(lambda z: take_class(z, known, axes), row.z))
+        entry = widen(take_class(row.z, known, axes))
         at_id, above = jnp.where(here, entry, 0.0), _above_id(row)
         if above is not None:
             above = class_sum(above, axes).astype(above.dtype)

@@ -21,7 +21,7 @@ from jax import Array, lax
 
 from .._class_axes import Axes, is_class
 from .._math.dtypes import widen
-from .._math.elementary import exp, expm1, log1p
+from .._math.elementary import expm1, log1p
 from .row_function import RowFunction
 from .row_state import LONE, RowSums, exact_weight, finite_logits, infinity, is_top
 from .row_sums import Asked, Logits, row_sums, weight_of_others
@@ -78,7 +78,7 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
             cost = _depth_of_label(sums, sums.at_id) + log_total
             values["at_label"], at_id["at_label"] = cost, expm1(-cost)
             if alone and "logsumexp" in names:
-                at_id["logsumexp"] = exp(-cost)
+                at_id["logsumexp"] = exact_weight(sums.at_id, sums.maximum) / sums.total
         kept = sums._replace(
             costs=tuple(None for _ in sums.costs), index=None, at_id=None, above=None
         )
