@@ -13,7 +13,7 @@ With the sums of `row_sums`, u = m − z and p = e^{−u}/T:
 A loss at a class id is a function of these numbers, and differentiates by itself.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -43,74 +43,86 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
     class axes of size one, or a distribution of the shape of the logits with one weight per class;
     the share is broadcast against the logits. What the numbers do not need is not looked at.
     """
-
     every = (*names, *constant)
     # The cost of a label below the maximum is far more than a rounding of T, and other numbers are
     # small beside it; what is no loss of an id is exact by itself.
     exact = "at_label" not in every or "entropy" in every
     asked = Asked("entropy" in every, "argmax" in every, "rank" in every, exact)
-    alone = every == ("at_label",) or every == ("at_label", "logsumexp")
+    if every not in (("at_label",), ("at_label", "logsumexp")):
+        return RowFunction(partial(_named, every, asked), partial(_partials, names))
 
-    def formula(axes: Axes, z: Array, labels: Array, weights: Array, share: Array) -> Any:
+    def formula(axes: Axes, z: Array, *others: Array) -> tuple[Any, _Residuals]:
         # A wide copy of narrower logits is not to be written.
-        shared = alone and widen(z).dtype == z.dtype
-        return numbers(asked._replace(shared=shared), axes, z, labels, weights, share)
+        shared = widen(z).dtype == z.dtype
+        return _named(every, asked._replace(shared=shared), axes, z, *others)
 
-    def value(axes: Axes, *data: Array) -> tuple[Array, ...]:
-        return numbers(asked, axes, *data)[0]
+    def value(axes: Axes, *data: Array) -> Any:
+        return _named(every, asked, axes, *data)[0]
 
-    def numbers(
-        asked: Asked, axes: Axes, z: Array, labels: Array, weights: Array, share: Array
-    ) -> Any:
-        targets = _targets(every, labels, weights, share)
-        has_id = "at_label" in every or "rank" in every
-        row = Logits(z, tuple(targets.values()), id=labels if has_id else None)
-        (sums,) = row_sums(axes, row, asked=asked)
-        log_total = log1p(sums.rest)
-        values = {"argmax": sums.index, "rank": sums.above}
-        values["logsumexp"] = _unclipped(sums.maximum + log_total)
-        if sums.spread is not None:
-            values["entropy"] = log_total + sums.spread / sums.total
-        for name, cost, mass in zip(targets, sums.costs, sums.masses, strict=True):
-            values[name] = cost + mass * log_total
-        at_id = {}
-        if sums.at_id is not None:
-            cost = _depth_of_label(sums, sums.at_id) + log_total
-            values["at_label"], at_id["at_label"] = cost, expm1(-cost)
-            if alone and "logsumexp" in names:
-                at_id["logsumexp"] = exact_weight(sums.at_id, sums.maximum) / sums.total
-        kept = sums._replace(
-            costs=tuple(None for _ in sums.costs), index=None, at_id=None, above=None
-        )
-        return tuple(values[name] for name in every), _Residuals(kept, at_id)
+    return RowFunction(
+        formula, partial(_partials_at_id, names), value, is_one_loop=True, is_shared=True
+    )
 
-    def partials(
-        axes: Axes, residuals: _Residuals, z: Array, labels: Array, weights: Array, share: Array
-    ) -> tuple[tuple[Array | None, ...], ...]:
-        sums, at_id = residuals
-        if alone:
-            others = weight_of_others(axes, sums.maximum, z, labels) / sums.total
-            here = is_class(labels, z, axes)
-            return tuple((jnp.where(here, at_id[name], others),) for name in names)
-        w = exact_weight(z, sums.maximum)
-        p, u = w / sums.total, sums.maximum - finite_logits(z)
-        cost = u + log1p(sums.rest)
-        found: dict[str, tuple[Array | None, ...]] = {"logsumexp": (p,)}
-        if sums.spread is not None:
-            # log p + H = E_p u − u has lost its common part, the log of T.
-            found["entropy"] = (p * (u - sums.spread / sums.total),)
-        if "at_label" in at_id:
-            found["at_label"] = (jnp.where(is_class(labels, z, axes), at_id["at_label"], p),)
-        for i, (name, y) in enumerate(_targets(names, labels, weights, share).items()):
-            of_share = (None, None, cost)
-            if name == "under_labels":
-                of_share = (widen(weights) * cost, widen(labels) * cost)
-            found[name] = (pull_to_labels(sums, i, u, w, y), *of_share)
-        return tuple(found[name] for name in names if name not in _INDICES)
 
-    if not alone:
-        return RowFunction(formula, partials)
-    return RowFunction(formula, partials, value, is_one_loop=True, is_shared=True)
+def _named(
+    every: tuple[str, ...], asked: Asked, axes: Axes, z: Array, labels: Array, *shares: Array
+) -> tuple[tuple[Array | None, ...], _Residuals]:
+    """The values of these names; the shares are the weights, and what smoothing adds."""
+    targets = _targets(every, labels, *shares)
+    has_id = "at_label" in every or "rank" in every
+    row = Logits(z, tuple(targets.values()), id=labels if has_id else None)
+    (sums,) = row_sums(axes, row, asked=asked)
+    log_total = log1p(sums.rest)
+    values = {"argmax": sums.index, "rank": sums.above}
+    values["logsumexp"] = _unclipped(sums.maximum + log_total)
+    if sums.spread is not None:
+        values["entropy"] = log_total + sums.spread / sums.total
+    for name, cost, mass in zip(targets, sums.costs, sums.masses, strict=True):
+        values[name] = cost + mass * log_total
+    at_id = {}
+    if sums.at_id is not None:
+        cost = _depth_of_label(sums, sums.at_id) + log_total
+        values["at_label"] = cost
+        at_id["at_label"] = expm1(-cost)
+        at_id["logsumexp"] = exact_weight(sums.at_id, sums.maximum) / sums.total
+    kept = sums._replace(costs=tuple(None for _ in sums.costs), index=None, at_id=None, above=None)
+    return tuple(values[name] for name in every), _Residuals(kept, at_id)
+
+
+def _partials(
+    names: tuple[str, ...],
+    axes: Axes,
+    residuals: _Residuals,
+    z: Array,
+    labels: Array,
+    *shares: Array,
+) -> tuple[tuple[Array | None, ...], ...]:
+    sums, at_id = residuals
+    w = exact_weight(z, sums.maximum)
+    p, u = w / sums.total, sums.maximum - finite_logits(z)
+    cost = u + log1p(sums.rest)
+    found: dict[str, tuple[Array | None, ...]] = {"logsumexp": (p,)}
+    if sums.spread is not None:
+        # log p + H = E_p u − u has lost its common part, the log of T.
+        found["entropy"] = (p * (u - sums.spread / sums.total),)
+    if at_id:
+        found["at_label"] = (jnp.where(is_class(labels, z, axes), at_id["at_label"], p),)
+    for i, (name, y) in enumerate(_targets(names, labels, *shares).items()):
+        of_share = (None, None, cost)
+        if name == "under_labels":
+            of_share = (widen(shares[0]) * cost, widen(labels) * cost)
+        found[name] = (pull_to_labels(sums, i, u, w, y), *of_share)
+    return tuple(found[name] for name in names if name not in _INDICES)
+
+
+def _partials_at_id(
+    names: tuple[str, ...], axes: Axes, residuals: _Residuals, z: Array, labels: Array, *_: Array
+) -> tuple[tuple[Array, ...], ...]:
+    """Of what a loss of an id alone needs: at the other classes both are p."""
+    sums, at_id = residuals
+    others = weight_of_others(axes, sums.maximum, z, labels) / sums.total
+    here = is_class(labels, z, axes)
+    return tuple((jnp.where(here, at_id[name], others),) for name in names)
 
 
 def _targets(
