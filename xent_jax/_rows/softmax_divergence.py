@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .._class_axes import Axes, class_sum
-from .._math.dtypes import widen
+from .._math.dtypes import compute_dtype
 from .._math.elementary import exp, log1p
 from .._math.exact import exact_difference
 from .._math.log_ratio import excess, js_term, relative_entropy_term
@@ -181,7 +181,7 @@ def _softmax_kl_partials(
     pair, shift, mean_gap = residuals
     p, q, gap = pair_classes(pair, zp, zq)
     by_p = p * ((gap - pair.top_p) - mean_gap)
-    if widen(zp).dtype != zp.dtype:
+    if compute_dtype(zp) != zp.dtype:
         # Shared by both, p would be written: where by_q goes, but for that it may be too wide.
         pair = apart(pair, ("cpu",))
         p, q, gap = pair_classes(pair, zp, zq)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .._class_axes import Axes, is_class
-from .._math.dtypes import widen
+from .._math.dtypes import compute_dtype, widen
 from .._math.elementary import expm1, log1p
 from .row_function import RowFunction
 from .row_state import LONE, RowSums, exact_weight, finite_logits, infinity, is_top
@@ -53,7 +53,7 @@ def statistics(*names: str, constant: tuple[str, ...] = ()) -> RowFunction:
 
     def formula(axes: Axes, z: Array, *others: Array) -> tuple[Any, _Residuals]:
         # A wide copy of narrower logits is not to be written.
-        shared = widen(z).dtype == z.dtype
+        shared = compute_dtype(z) == z.dtype
         return _named(every, asked._replace(shared=shared), axes, z, *others)
 
     def value(axes: Axes, *data: Array) -> Any:
@@ -84,7 +84,8 @@ def _named(
         cost = _depth_of_label(sums, sums.at_id) + log_total
         values["at_label"] = cost
         at_id["at_label"] = expm1(-cost)
-        at_id["logsumexp"] = exact_weight(sums.at_id, sums.maximum) / sums.total
+        if "logsumexp" in every:
+            at_id["logsumexp"] = exact_weight(sums.at_id, sums.maximum) / sums.total
     kept = sums._replace(costs=tuple(None for _ in sums.costs), index=None, at_id=None, above=None)
     return tuple(values[name] for name in every), _Residuals(kept, at_id)
 
