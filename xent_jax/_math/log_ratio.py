@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .dtypes import smallest
-from .elementary import expm1, log, log1p
+from .elementary import log
 from .scalars import log1p_of, log_of
 from .series import phi, taylor
 
@@ -67,22 +67,25 @@ def excess(p: Array, q: Array, r: Array) -> Array:
 @jax.jit
 def js_term(p: Array, q: Array, r: Array) -> Array:
     """½ p log(p/m) + ½ q log(q/m) with m = (p + q)/2: one outcome's share of Jensen–Shannon."""
-    distance = jnp.minimum(jnp.abs(r), 80.0)  # e^{−80} is nothing beside log 2
-    growth = expm1(distance)
-    w = 1.0 / (2.0 + growth)
-    return (p + q) / 2 * _js_share(growth * w, log1p(-w) - distance * w)
+    size = jnp.minimum(jnp.abs(r), 80.0)  # e^{−80} is nothing beside log 2
+    return js_term_of_difference(jnp.abs(excess(p, q, r)), jnp.minimum(p, q), p + q, size)
 
 
 @partial(jax.jit, static_argnames="log1p")
 def js_term_of_difference(
-    distance: Array, lower: Array, total: Array, log1p: Callable[[Array], Array] = log1p_of
+    distance: Array,
+    lower: Array,
+    total: Array,
+    size: Array | None = None,
+    log1p: Callable[[Array], Array] = log1p_of,
 ) -> Array:
-    """The same from |p − q|, which is exact to rounding, the lesser of the two and their sum."""
+    """The same from |p − q|, exact to rounding, the lesser of the two, their sum, |r| if known."""
     inverse = 1.0 / jnp.where(total == 0.0, 1.0, total)
     w = lower * inverse
     upper = log1p(-w)
-    cost = upper - log(jnp.maximum(w, smallest(w)))
-    return total / 2 * _js_share(distance * inverse, upper - w * cost)
+    if size is None:
+        size = upper - log(jnp.maximum(w, smallest(w)))
+    return total / 2 * _js_share(distance * inverse, upper - w * size)
 
 
 def _js_share(t: Array, far: Array) -> Array:

@@ -13,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from .._class_axes import Axes, class_sum
 from .._math.dtypes import largest, widen
-from .class_sums import apart, of_one_loop
+from .class_sums import apart, data_apart, of_one_loop
 from .cpu_blocks import in_blocks
 
 
@@ -97,7 +97,7 @@ class RowFunction:
 
 def apply_mask(row_mask: Array | None, x: Array) -> Array:
     """x where the mask is 1, exactly 0 where it is 0 (whatever x is), else NaN."""
-    if row_mask is None or not jnp.issubdtype(x.dtype, jnp.floating):
+    if row_mask is None or not _is_floating(x):
         return x
     row_mask = row_mask.astype(x.dtype)
     return jnp.where(row_mask == 0, 0.0, x * row_mask)
@@ -176,7 +176,7 @@ def _tangents(
     out = []
     for value in leaves:
         # A value without partials has no tangent: an index, or a constant behind all others.
-        number = next(numbers, None) if jnp.issubdtype(value.dtype, jnp.floating) else None
+        number = next(numbers, None) if _is_floating(value) else None
         out.append(zero_from_primal(value) if number is None else number)
     return jax.tree.unflatten(structure, out)
 
@@ -184,14 +184,16 @@ def _tangents(
 def _apart(row: RowFunction, residuals: Any, data: list[Array]) -> tuple[Any, list[Array]]:
     """The same, so that the partials share nothing with the formula; on a CPU unless they are to.
 
-    Where there are no residuals a 0 that XLA does not know to be one is added to the data.
+    Where there are no residuals, the data are what is told apart.
     """
     if jax.tree.leaves(residuals):
         return apart(residuals, ("gpu",) if row.is_shared else ("cpu", "gpu")), data
-    zero = apart(jnp.zeros((), jnp.float32))
-    return residuals, [
-        x + zero.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in data
-    ]
+    floats = iter(data_apart(*filter(_is_floating, data)))
+    return residuals, [next(floats) if _is_floating(x) else x for x in data]
+
+
+def _is_floating(x: Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.floating)
 
 
 def _dot(

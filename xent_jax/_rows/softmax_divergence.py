@@ -22,11 +22,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from .._class_axes import Axes, class_sum
-from .._math.dtypes import compute_dtype
-from .._math.elementary import exp, log1p
+from .._math.dtypes import compute_dtype, smallest
+from .._math.elementary import log1p
 from .._math.exact import exact_difference
 from .._math.log_ratio import excess, js_term, relative_entropy_term
-from .._math.scalars import log_of, not_below_0, outcomes, softplus
+from .._math.scalars import log_of, not_below_0, outcomes
 from .._math.series import phi
 from .class_sums import apart, class_sums
 from .row_function import RowFunction
@@ -201,15 +201,15 @@ def _js_term(pair: PairSums, zp: Array, zq: Array) -> Array:
 @jax.jit
 def _mixture_term_p(pair: PairSums, zp: Array, zq: Array) -> Array:
     """p·(ρ − ρ*) with ρ = log(p/m), ρ* at the maximum of p."""
-    p, _, gap = pair_classes(pair, zp, zq)
-    return p * _mixture_ratio_change(gap, pair.top_p, pair.offset)
+    p, q, gap = pair_classes(pair, zp, zq)
+    return p * _mixture_ratio_change(p, q, gap, pair.top_p, pair.offset)
 
 
 @jax.jit
 def _mixture_term_q(pair: PairSums, zp: Array, zq: Array) -> Array:
     """q·(ρ − ρ*) with ρ = log(q/m), ρ* at the maximum of q."""
-    _, q, gap = pair_classes(pair, zp, zq)
-    return q * _mixture_ratio_change(-gap, -pair.top_q, -pair.offset)
+    p, q, gap = pair_classes(pair, zp, zq)
+    return q * _mixture_ratio_change(q, p, -gap, -pair.top_q, -pair.offset)
 
 
 class _JSResiduals(NamedTuple):
@@ -240,28 +240,42 @@ def _softmax_js_partials(
     """∂JS/∂zp = ½ p·(ρ − E_p ρ) with ρ = log(p/m); the same for q with the sides exchanged."""
     pair, mean_p, mean_q = residuals
     p, q, gap = pair_classes(pair, zp, zq)
-    change_p = _mixture_ratio_change(gap, pair.top_p, pair.offset)
-    change_q = _mixture_ratio_change(-gap, -pair.top_q, -pair.offset)
-    return p * (change_p - mean_p) / 2, q * (change_q - mean_q) / 2
+    change_p = _mixture_ratio_change(p, q, gap, pair.top_p, pair.offset)
+    by_p = p * (change_p - mean_p) / 2
+    pair = apart(pair, ("cpu",))
+    p, q, gap = pair_classes(pair, zp, zq)
+    change_q = _mixture_ratio_change(q, p, -gap, -pair.top_q, -pair.offset)
+    return by_p, q * (change_q - mean_q) / 2
 
 
 # (axes, row_mask, zp, zq) → the Jensen–Shannon divergence of two softmaxes.
 softmax_js_row = RowFunction(_softmax_js, _softmax_js_partials, _softmax_js_value, is_shared=True)
 
 
-def _mixture_ratio_change(gap: Array, top: Array, offset: Array) -> Array:
+def _mixture_ratio_change(p: Array, q: Array, gap: Array, top: Array, offset: Array) -> Array:
     """ρ(r) − ρ(r*) for ρ(r) = −log1p(e^{−r}), r = δ − λ and r* = δ* − λ: it keeps every digit.
 
-    It is −log(σ(r*) + σ(r*)·e^{−r}), of which 1 is σ(−r*)·expm1(r* − r) less.
+    It is −log(σ(r*) + σ(r*)·q/p), of which 1 is σ(−r*)·expm1(r* − r) less. At a maximum of p σ(r*)
+    is not small.
     """
-    change, top = gap - top, top - offset
-    share, rest = outcomes(top)
-    log_of_grown = (offset - gap) - softplus(-top)
-    grown = exp(jnp.minimum(log_of_grown, _FAR))
+    change = gap - top
+    share, rest = outcomes(top - offset)
+    grown = share * _odds(p, q, gap - offset)
     close = jnp.abs(change) <= 1.0
     inside = jnp.where(close, change, 0.0)
     less_one = jnp.where(close, rest * (phi(inside) - inside), grown - rest)
-    return -log_of(share + grown, less_one) - jnp.maximum(log_of_grown - _FAR, 0.0)
+    return -log_of(share + grown, less_one)
 
 
-_FAR = 80.0  # 1 is nothing beside e^80
+@jax.custom_jvp
+def _odds(p: Array, q: Array, r: Array) -> Array:
+    """q/p = e^{−r}; 0 for a p of no weight, so that it stays finite."""
+    known = p >= smallest(p)
+    return jnp.where(known, q / jnp.where(known, p, 1.0), 0.0)
+
+
+@_odds.defjvp
+def _odds_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # By r: p squared may be no normal number.
+    odds = _odds(*primals)
+    return odds, -odds * tangents[2]
