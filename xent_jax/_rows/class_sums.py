@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .._class_axes import Axes, across, class_sum, local
+from .._math.dtypes import widen
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -57,9 +58,10 @@ def renamed(*data: Array, name: int = 1) -> tuple[Array, ...]:
     """The same floats, which XLA does not know to be the same, but LLVM does."""
 
     def under_name(x: Array) -> Array:
-        bits = lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}")
+        wide = widen(x)  # as which they are used: XLA:GPU fuses 16-bit integers worse
+        bits = lax.bitcast_convert_type(wide, f"uint{8 * wide.dtype.itemsize}")
         salt = jnp.array(name, bits.dtype)
-        return lax.bitcast_convert_type((bits ^ salt) ^ salt, x.dtype)
+        return lax.bitcast_convert_type((bits ^ salt) ^ salt, wide.dtype).astype(x.dtype)
 
     return tuple(map(under_name, data))
 

@@ -30,7 +30,12 @@ def lift(p: Array) -> Array:
 
 def _lift_common(p: Array, q: Array) -> Array:
     """q, and the smallest normal number where p = q = 0."""
-    return jnp.where((p == 0.0) & (q == 0.0), smallest(q), q)
+    return jnp.where(_are_0(p, q), smallest(q), q)
+
+
+def _are_0(p: Array, q: Array) -> Array:
+    """p = q = 0, of what is not negative: no mask of p, which XLA:GPU would write for `lift` too."""
+    return jnp.maximum(p, q) == 0.0
 
 
 def defined(x: Array, *data: Array) -> Array:
@@ -56,7 +61,7 @@ def _cross_entropy(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
 def _cross_entropy_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
     # For the edge p = q = 0, where −log q and p/q are not finite.
     p, q = widen(p), widen(q)
-    edge = (p == 0.0) & (q == 0.0)
+    edge = _are_0(p, q)
     inside = jnp.where(edge, 1.0, q)
     by_p = jnp.where(edge, -math.log(smallest(q)), -log(inside))
     return defined(by_p, p, q), defined(-p / inside, p, q)
@@ -71,7 +76,7 @@ def _kl(axes: Axes, p: Array, q: Array) -> tuple[Array, tuple[()]]:
 def _kl_partials(axes: Axes, _: Any, p: Array, q: Array) -> tuple[Array, ...]:
     # For the edge p = 0, and because the derivative of the sum of terms cancels for p near q.
     p, q = widen(p), widen(q)
-    edge = (p == 0.0) | (q == 0.0)
+    edge = jnp.minimum(p, q) == 0.0
     at_edge = lax.stop_gradient((q - p) / _lift_common(p, q))
     by_q = jnp.where(edge, at_edge, (q - p) / jnp.where(edge, 1.0, q))
     by_p = log_ratio(lift(p), _lift_common(p, q))
