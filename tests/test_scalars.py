@@ -1,4 +1,5 @@
-"""Logarithms near 1 and far from it, against 50 digits; compiled, where sums may be rearranged."""
+"""Logarithms near 1 and far from it, and series, against 50 digits; compiled, where sums may be
+rearranged."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from xent_jax._math.scalars import log1p_of, log_of, outcomes
+from xent_jax._math.series import phi
 
 POINTS = sorted(
     sign * 10.0**power
@@ -87,3 +89,16 @@ def test_outcomes_of_a_logit_keep_the_rare_one(dtype):
     close(one, np.array([float(p) for p in share]), 2)
     close(zero, np.array([float(1 / (1 + mpmath.exp(mpmath.mpf(float(z))))) for z in logits]), 2)
     close(slope, np.array([float(p * (1 - p)) for p in share]), 3)
+
+
+@dtypes
+def test_phi_and_its_slope_to_rounding(dtype):
+    """e^{−x} − 1 + x, and 1 − e^{−x}, where both are small and where the series ends."""
+    with jax.enable_x64(dtype == "float64"):
+        points = jnp.array([x for x in np.linspace(-1, 1, 1001) if x != 0] + [1e-9, -1e-15], dtype)
+        ones = jnp.ones_like(points)
+        value, forward = jax.jit(lambda x: jax.jvp(phi, (x,), (ones,)))(points)
+        backward = jax.jit(lambda x: jax.vjp(phi, x)[1](ones)[0])(points)
+    close(value, true(lambda x: mpmath.expm1(-x) + x, points), 2)
+    for slope in (forward, backward):
+        close(slope, true(lambda x: -mpmath.expm1(-x), points), 3)

@@ -12,7 +12,7 @@ Calls = dict[str, Callable[[], Any]]
 _LONG = 0.2
 
 
-def interleave(calls: Calls, repeats: int, at_least: float = 0.005) -> dict[str, list[float]]:
+def interleave(calls: Calls, repeats: int, at_least: float = 0.02) -> dict[str, list[float]]:
     """Seconds per call of every variant, one sample per round.
 
     A sample repeats a short call until it lasts about `at_least` seconds. Each round has another

@@ -12,7 +12,7 @@ from jax import Array
 from .dtypes import smallest
 from .elementary import log
 from .scalars import log1p_of, log_of
-from .series import phi, taylor
+from .series import economized, phi, polynomial, taylor
 
 
 @jax.custom_jvp
@@ -96,9 +96,15 @@ def _js_share(t: Array, far: Array) -> Array:
     f(min(t, ½)) + max(f(t) − f(½), 0) is both.
     """
     square = jnp.minimum(t * t, 0.25)
-    order = 24 if t.dtype == jnp.float64 else 10
-    near = square * taylor(square, lambda k: 1.0 / (2 * k * (2 * k - 1)), 1, order)
-    return near + jnp.maximum(far - (_HALF - math.log(2.0)), 0.0)
+    if t.dtype == jnp.float64:
+        quotient = taylor(square, _of_js, 1, 24)
+    else:
+        quotient = polynomial(square, economized(_of_js, 1, 6, 0.0, 0.25))
+    return square * quotient + jnp.maximum(far - (_HALF - math.log(2.0)), 0.0)
+
+
+def _of_js(k: int) -> float:
+    return 1.0 / (2 * k * (2 * k - 1))
 
 
 _HALF = (3 * math.log(3.0) - 4 * math.log(2.0)) / 4  # f(½)

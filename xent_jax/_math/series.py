@@ -1,20 +1,45 @@
-"""Taylor series for what cancels near 0."""
+"""Power series for what cancels near 0: Taylor's, or economized to fewer terms."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from .elementary import expm1
 
+Coefficient = Callable[[int], float]
 
-def taylor(x: Array, coefficient: Callable[[int], float], first: int, last: int) -> Array:
-    """Σ coefficient(k)·x^(k − first) for k from first to last, by Horner's rule."""
-    series = jnp.full_like(x, coefficient(last))
-    for k in range(last - 1, first - 1, -1):
-        series = series * x + coefficient(k)
-    return series
+
+def polynomial(x: Array, coefficients: Sequence[float]) -> Array:
+    """Σ_k c_k x^k, by Horner's rule."""
+    *lower, highest = coefficients
+    value = jnp.full_like(x, highest)
+    for coefficient in reversed(lower):
+        value = value * x + coefficient
+    return value
+
+
+def taylor(x: Array, coefficient: Coefficient, first: int, last: int) -> Array:
+    """Σ coefficient(k)·x^(k − first) for k from first to last."""
+    return polynomial(x, [coefficient(k) for k in range(first, last + 1)])
+
+
+@cache
+def economized(
+    coefficient: Coefficient, first: int, count: int, low: float, high: float
+) -> tuple[float, ...]:
+    """So many coefficients in place of Taylor's from the first on, for x between low and high.
+
+    Of the series in Chebyshev's polynomials the last terms are left out (Lanczos 1938,
+    Trigonometric Interpolation of Empirical and Analytical Functions): no error stands out.
+    """
+    of_taylor = np.polynomial.Polynomial([coefficient(k) for k in range(first, first + 3 * count)])
+    in_chebyshev = of_taylor.convert(kind=np.polynomial.Chebyshev, domain=[low, high])
+    kept = in_chebyshev.truncate(count).convert(kind=np.polynomial.Polynomial)
+    return tuple(map(float, kept.coef))
 
 
 def inverse_factorial(k: int) -> float:
@@ -27,16 +52,22 @@ def exponential_order(x: Array) -> int:
 
 
 def phi(x: Array) -> Array:
-    """φ(x) = e^{−x} − 1 + x ≥ 0 for |x| ≤ 1, to rounding: its Taylor series, x² times a polynomial.
+    """φ(x) = e^{−x} − 1 + x ≥ 0 for |x| ≤ 1, to rounding: x² times a polynomial.
 
     expm1(−x) + x would lose every digit as x → 0.
     """
-    return x * x * taylor(-x, inverse_factorial, 2, exponential_order(x))
+    return x * x * _phi_quotient(x)
+
+
+def _phi_quotient(x: Array) -> Array:
+    """φ(x)/x² for |x| ≤ 1."""
+    if x.dtype == jnp.float64:
+        return taylor(-x, inverse_factorial, 2, exponential_order(x))
+    return polynomial(-x, economized(inverse_factorial, 2, 8, -1.0, 1.0))
 
 
 def phi_over_square(x: Array) -> Array:
     """φ(x)/x², ½ at x = 0."""
     close = jnp.abs(x) <= 1.0
     inside, beyond = jnp.where(close, x, 0.0), jnp.where(close, 1.0, x)
-    near = taylor(-inside, inverse_factorial, 2, exponential_order(x))
-    return jnp.where(close, near, (expm1(-beyond) + beyond) / beyond / beyond)
+    return jnp.where(close, _phi_quotient(inside), (expm1(-beyond) + beyond) / beyond / beyond)

@@ -34,7 +34,7 @@ def _lift_common(p: Array, q: Array) -> Array:
 
 
 def _are_0(p: Array, q: Array) -> Array:
-    """p = q = 0, of what is not negative: no mask of p, which XLA:GPU would write for `lift` too."""
+    """p = q = 0, of what is not negative: no mask of p, which XLA:GPU would write."""
     return jnp.maximum(p, q) == 0.0
 
 

@@ -40,7 +40,7 @@ def run(settings: Settings) -> Iterator[Row]:
             if peer.name in _PEERS and name in peer.forms:
                 calls[peer.name] = _call(peer.forms[name], arrays)
                 calls[f"{peer.name}, jitted"] = _call(jax.jit(peer.forms[name]), arrays)
-        samples = interleave(calls, settings.repeats, at_least=0.02)
+        samples = interleave(calls, settings.repeats)
         yield {"function": name, "dtype": settings.dtype, "seconds": significant(samples)}
 
 
