@@ -262,6 +262,13 @@ def test_hessian_compiled():
     close([pp, pq, qp, qq], [truth, -truth, -truth, truth])
 
 
+def test_what_does_not_move_has_no_part_in_a_hessian():
+    """By p alone an infinite cross entropy is linear too: the slope by q times 0 would be NaN."""
+    p, q = np.float32([0.5, 0.5]), np.float32([1, 0])
+    hessian = jit(jax.hessian(xent_jax.cross_entropy))(p, q)
+    np.testing.assert_array_equal(hessian, np.zeros((2, 2)))
+
+
 @each(SOFTMAX, few={"softmax_entropy"})
 def test_third_derivative(function):
     """Finite, and the central difference of the second."""

@@ -49,8 +49,9 @@ def _all_the_same(*data: Array) -> tuple[Array, ...]:
     return data
 
 
-@data_apart.defjvp
+@partial(data_apart.defjvp, symbolic_zeros=True)
 def _data_apart_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    # What does not move stays without a tangent: times an infinite slope a 0 would be NaN.
     return data_apart(*primals), tangents
 
 
