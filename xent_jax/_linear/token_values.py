@@ -14,7 +14,7 @@ from jax.custom_derivatives import zero_from_primal
 
 from .._class_axes import vary_like
 from .._math.dtypes import widen
-from .._rows.class_sums import apart
+from .._rows.apart import apart
 from .._rows.row_function import instantiate, value_and_residuals
 from .chunks import in_chunks
 from .heads import (

@@ -1,10 +1,8 @@
-"""Several sums over the classes in one read of the data, and what keeps XLA:GPU from writing more.
+"""Several sums over the classes in one read of the data.
 
-XLA:GPU writes out what two kernels share and it finds dear to compute twice, as large as the data.
-Under names of their own the kernels share nothing: each computes all it needs, and those that read
-the same data become one, in which LLVM finds the names to be of one number and computes once what
-is made of it. XLA:CPU shares within a block, the compiler of a TPU within one kernel: both are left
-to it.
+On a GPU each sum has its data under a name of its own, so that no array stands between two: they
+become one kernel. XLA:CPU shares within a block, the compiler of a TPU within one kernel: both are
+left to it.
 """
 
 from collections.abc import Callable
@@ -16,61 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .._class_axes import Axes, across, class_sum, local
-from .._math.dtypes import widen
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-def apart(numbers: Any, platforms: tuple[str, ...] = ("cpu", "gpu")) -> Any:
-    """The same numbers, by which nothing is shared with kernels that use the given ones."""
-    cpu, gpu = (lax.optimization_barrier if x in platforms else _same for x in ("cpu", "gpu"))
-    return lax.platform_dependent(numbers, cpu=cpu, tpu=_same, default=gpu)
-
-
-def _same(x: Any) -> Any:
-    return x
-
-
-@jax.custom_jvp
-def data_apart(*data: Array) -> tuple[Array, ...]:
-    """The same data, by which a CPU shares nothing, and a GPU within one kernel alone.
-
-    A barrier around them would keep XLA:CPU from fusing what makes them: a 0 that it does not know
-    to be one is added.
-    """
-
-    def plus_0(*data: Array) -> tuple[Array, ...]:
-        zero = lax.optimization_barrier(jnp.zeros(()))
-        return tuple(x + zero.astype(x.dtype) for x in data)
-
-    return lax.platform_dependent(*data, cpu=plus_0, tpu=_all_the_same, default=renamed)
-
-
-def _all_the_same(*data: Array) -> tuple[Array, ...]:
-    return data
-
-
-@partial(data_apart.defjvp, symbolic_zeros=True)
-def _data_apart_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
-    # What does not move stays without a tangent: times an infinite slope a 0 would be NaN.
-    return data_apart(*primals), tangents
-
-
-def renamed(*data: Array, name: int = 1) -> tuple[Array, ...]:
-    """The same floats, which XLA does not know to be the same, but LLVM does."""
-
-    def under_name(x: Array) -> Array:
-        wide = widen(x)  # as which they are used: XLA:GPU fuses 16-bit integers worse
-        bits = lax.bitcast_convert_type(wide, f"uint{8 * wide.dtype.itemsize}")
-        salt = jnp.array(name, bits.dtype)
-        return lax.bitcast_convert_type((bits ^ salt) ^ salt, wide.dtype).astype(x.dtype)
-
-    return tuple(map(under_name, data))
-
-
-@apart.defjvp
-def _apart_jvp(platforms: tuple[str, ...], primals: Any, tangents: Any) -> tuple[Any, Any]:
-    # JAX 0.12 cannot transpose a barrier of which some operands alone are linear.
-    return apart(*primals, platforms), tangents[0]
+from .apart import renamed
 
 
 def class_sums(

@@ -13,7 +13,8 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from .._class_axes import Axes, class_sum
 from .._math.dtypes import largest, widen
-from .class_sums import apart, data_apart, of_one_loop
+from .apart import apart, data_apart
+from .class_sums import of_one_loop
 from .cpu_blocks import in_blocks
 
 

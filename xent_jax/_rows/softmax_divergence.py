@@ -28,7 +28,8 @@ from .._math.exact import exact_difference
 from .._math.log_ratio import excess, js_term, relative_entropy_term
 from .._math.scalars import log_of, not_below_0, outcomes
 from .._math.series import phi
-from .class_sums import apart, class_sums
+from .apart import apart
+from .class_sums import class_sums
 from .row_function import RowFunction
 from .row_state import RowSums, exact_weight, finite_logits, infinity
 from .row_sums import Asked, Logits, row_sums
