@@ -49,9 +49,9 @@ The worst errors over all logits, in units in the last place of the result's dty
 where they occur, against formulae in float64: of the binary row and of two classes at all 2³²
 float32 logits; of narrow logits at all 2¹⁶, and for two classes at all 2³² pairs of them, where
 the rounding of the difference of two logits counts: of one of 70 it moves the loss e⁻⁷⁰ by 64
-units. Results below 2⁻¹¹⁸ are compared with 0, since
-a device may flush what they are made of. A compiler may skip the rounding of a narrow gradient
-before it is compared. On a CPU, where the suite takes an hour on two cores:
+units. Results below 2⁻¹¹⁸ are compared with 0, since a device may flush what they are made of. A
+compiler may skip the rounding of a narrow gradient before it is compared. On a CPU, where the
+suite takes an hour on two cores:
 
 {_block("exhaustive")}
 

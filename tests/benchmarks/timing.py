@@ -10,12 +10,13 @@ import jax
 
 Calls = dict[str, Callable[[], Any]]
 _LONG = 0.2
+_LEAST = 0.02  # what shorter samples of a GPU tell depends on the host
 
 
-def interleave(calls: Calls, repeats: int, at_least: float = 0.02) -> dict[str, list[float]]:
+def interleave(calls: Calls, repeats: int) -> dict[str, list[float]]:
     """Seconds per call of every variant, one sample per round.
 
-    A sample repeats a short call until it lasts about `at_least` seconds. Each round has another
+    A sample repeats a short call until it lasts about `_LEAST` seconds. Each round has another
     order, so that none always follows the same neighbour.
     """
     counts = {}
@@ -23,7 +24,7 @@ def interleave(calls: Calls, repeats: int, at_least: float = 0.02) -> dict[str, 
         seconds = sample(call, 1)
         if seconds < _LONG:  # a long call needs no second one to warm up
             seconds = sample(call, 1)
-        counts[name] = max(1, min(10_000, round(at_least / seconds)))
+        counts[name] = max(1, min(10_000, round(_LEAST / seconds)))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     order, shuffle = list(calls), random.Random(0).shuffle
     for _ in range(repeats):

@@ -10,7 +10,7 @@ from jax import Array
 from .. import _checks as check
 from .._call import in_base, some_kept
 from .._class_axes import Axes, class_count
-from .._math.dtypes import compute_dtype
+from .._math.dtypes import compute_dtype, is_floating
 from .._rows.row_function import RowFunction
 from .gradients import Arguments, constants_of, losses_of, unless_left_out
 from .heads import Classes, Head, Plan, Shaping, Tokens
@@ -204,7 +204,7 @@ def _mean(name: str, total: Array, weights: Array, inputs: Inputs) -> Array:
 
 def _finite_data(x: Array, weights: Array) -> Array:
     """Data of the loss, 1 for what is not finite and has weight 0: it would make gradients NaN."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+    if not is_floating(x):
         return x
     return jnp.where(beside(weights == 0.0, x) & ~jnp.isfinite(x), jnp.ones((), x.dtype), x)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .._epilogue import Cost, Smoothing, loss_of_row
+from .._math.dtypes import is_floating
 from .._rows.row_function import apply_mask
 from .._statistics import SoftmaxStatistics
 from .per_token import at_each, beside
@@ -68,7 +69,7 @@ class GivenLoss:
 
 def _ordinary(left_out: Array, x: Array) -> Array:
     """x; 1 for what is left out, which is seldom at the edge of a function's domain."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+    if not is_floating(x):
         return x
     return jnp.where(beside(left_out, x), jnp.ones((), x.dtype), x)
 

@@ -13,7 +13,7 @@ from jax import Array
 from jax.custom_derivatives import zero_from_primal
 
 from .._class_axes import vary_like
-from .._math.dtypes import widen
+from .._math.dtypes import is_floating, widen
 from .._rows.apart import apart
 from .._rows.row_function import instantiate, value_and_residuals
 from .chunks import in_chunks
@@ -129,7 +129,7 @@ def _token_values_jvp(plan: Plan, primals: Any, tangents: Any) -> Any:
 def _moving(plan: Plan, values: tuple[Array, ...]) -> list[Array]:
     """The values that are differentiated: no indices, and no constants."""
     found = values[: len(values) - plan.constants]
-    return [v for v in found if jnp.issubdtype(v.dtype, jnp.floating)]
+    return [v for v in found if is_floating(v)]
 
 
 def _moving_x(tangent: Head, head: Head) -> Array | None:

@@ -12,10 +12,13 @@ def compute_dtype(x: Any) -> Any:
     return jnp.float64 if x.dtype == jnp.float64 else jnp.float32
 
 
+def is_floating(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
 def widen(x: Array) -> Array:
     """x in the dtype of computation; integers and booleans are left alone."""
-    floating = jnp.issubdtype(x.dtype, jnp.floating)
-    return x.astype(compute_dtype(x)) if floating else x
+    return x.astype(compute_dtype(x)) if is_floating(x) else x
 
 
 def of_bits(move: Callable[[Array], Array], x: Array) -> Array:

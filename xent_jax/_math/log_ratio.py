@@ -12,7 +12,7 @@ from jax import Array
 from .dtypes import smallest
 from .elementary import log
 from .scalars import log1p_of, log_of
-from .series import economized, phi, polynomial, taylor
+from .series import economized_taylor, phi
 
 
 @jax.custom_jvp
@@ -96,11 +96,8 @@ def _js_share(t: Array, far: Array) -> Array:
     f(min(t, ½)) + max(f(t) − f(½), 0) is both.
     """
     square = jnp.minimum(t * t, 0.25)
-    if t.dtype == jnp.float64:
-        quotient = taylor(square, _of_js, 1, 24)
-    else:
-        quotient = polynomial(square, economized(_of_js, 1, 6, 0.0, 0.25))
-    return square * quotient + jnp.maximum(far - (_HALF - math.log(2.0)), 0.0)
+    near = square * economized_taylor(square, _of_js, 1, (6, 24), 0.0, 0.25)
+    return near + jnp.maximum(far - (_HALF - math.log(2.0)), 0.0)
 
 
 def _of_js(k: int) -> float:

@@ -51,6 +51,16 @@ def exponential_order(x: Array) -> int:
     return 18 if x.dtype == jnp.float64 else 10
 
 
+def economized_taylor(
+    x: Array, coefficient: Coefficient, first: int, counts: tuple[int, int], low: float, high: float
+) -> Array:
+    """`taylor` for x between low and high: so many terms, economized, or so many in float64."""
+    count, of_float64 = counts
+    if x.dtype == jnp.float64:
+        return taylor(x, coefficient, first, first + of_float64 - 1)
+    return polynomial(x, economized(coefficient, first, count, low, high))
+
+
 def phi(x: Array) -> Array:
     """φ(x) = e^{−x} − 1 + x ≥ 0 for |x| ≤ 1, to rounding: x² times a polynomial.
 
@@ -61,9 +71,7 @@ def phi(x: Array) -> Array:
 
 def _phi_quotient(x: Array) -> Array:
     """φ(x)/x² for |x| ≤ 1."""
-    if x.dtype == jnp.float64:
-        return taylor(-x, inverse_factorial, 2, exponential_order(x))
-    return polynomial(-x, economized(inverse_factorial, 2, 8, -1.0, 1.0))
+    return economized_taylor(-x, inverse_factorial, 2, (8, 17), -1.0, 1.0)
 
 
 def phi_over_square(x: Array) -> Array:

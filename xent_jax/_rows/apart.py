@@ -34,31 +34,27 @@ def _same(x: Any) -> Any:
 
 
 @jax.custom_jvp
-def data_apart(*data: Array) -> tuple[Array, ...]:
-    """The same data, by which a CPU shares nothing, and a GPU within one kernel alone.
+def data_apart(data: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The same floats, by which a CPU shares nothing, and a GPU within one kernel alone.
 
     A barrier around them would keep XLA:CPU from fusing what makes them: a 0 that it does not know
     to be one is added.
     """
-
-    def plus_0(*data: Array) -> tuple[Array, ...]:
-        zero = lax.optimization_barrier(jnp.zeros(()))
-        return tuple(x + zero.astype(x.dtype) for x in data)
-
-    return lax.platform_dependent(*data, cpu=plus_0, tpu=_all_the_same, default=renamed)
-
-
-def _all_the_same(*data: Array) -> tuple[Array, ...]:
-    return data
+    return lax.platform_dependent(data, cpu=_plus_0, tpu=_same, default=renamed)
 
 
 @partial(data_apart.defjvp, symbolic_zeros=True)
 def _data_apart_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     # What does not move stays without a tangent: times an infinite slope a 0 would be NaN.
-    return data_apart(*primals), tangents
+    return data_apart(*primals), tangents[0]
 
 
-def renamed(*data: Array, name: int = 1) -> tuple[Array, ...]:
+def _plus_0(data: tuple[Array, ...]) -> tuple[Array, ...]:
+    zero = lax.optimization_barrier(jnp.zeros(()))
+    return tuple(x + zero.astype(x.dtype) for x in data)
+
+
+def renamed(data: tuple[Array, ...], name: int = 1) -> tuple[Array, ...]:
     """The same floats, which XLA does not know to be the same, but LLVM does."""
 
     def under_name(x: Array) -> Array:

@@ -64,8 +64,7 @@ def of_one_loop(x: Array) -> Array:
 def _separate_sums(axes: Axes, terms: Any, numbers: Any, *data: Array) -> tuple[Array, ...]:
     numbers = lax.optimization_barrier(numbers)
     return tuple(
-        class_sum(term(numbers, *renamed(*data, name=name)), axes)
-        for name, term in enumerate(terms, 1)
+        class_sum(term(numbers, *renamed(data, name)), axes) for name, term in enumerate(terms, 1)
     )
 
 

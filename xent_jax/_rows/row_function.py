@@ -12,7 +12,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from .._class_axes import Axes, class_sum
-from .._math.dtypes import largest, widen
+from .._math.dtypes import is_floating, largest, widen
 from .apart import apart, data_apart
 from .class_sums import of_one_loop
 from .cpu_blocks import in_blocks
@@ -98,7 +98,7 @@ class RowFunction:
 
 def apply_mask(row_mask: Array | None, x: Array) -> Array:
     """x where the mask is 1, exactly 0 where it is 0 (whatever x is), else NaN."""
-    if row_mask is None or not _is_floating(x):
+    if row_mask is None or not is_floating(x):
         return x
     row_mask = row_mask.astype(x.dtype)
     return jnp.where(row_mask == 0, 0.0, x * row_mask)
@@ -177,7 +177,7 @@ def _tangents(
     out = []
     for value in leaves:
         # A value without partials has no tangent: an index, or a constant behind all others.
-        number = next(numbers, None) if _is_floating(value) else None
+        number = next(numbers, None) if is_floating(value) else None
         out.append(zero_from_primal(value) if number is None else number)
     return jax.tree.unflatten(structure, out)
 
@@ -189,12 +189,8 @@ def _apart(row: RowFunction, residuals: Any, data: list[Array]) -> tuple[Any, li
     """
     if jax.tree.leaves(residuals):
         return apart(residuals, ("gpu",) if row.is_shared else ("cpu", "gpu")), data
-    floats = iter(data_apart(*filter(_is_floating, data)))
-    return residuals, [next(floats) if _is_floating(x) else x for x in data]
-
-
-def _is_floating(x: Array) -> bool:
-    return jnp.issubdtype(x.dtype, jnp.floating)
+    floats = iter(data_apart(tuple(filter(is_floating, data))))
+    return residuals, [next(floats) if is_floating(x) else x for x in data]
 
 
 def _dot(

@@ -243,6 +243,7 @@ def _softmax_js_partials(
     p, q, gap = pair_classes(pair, zp, zq)
     change_p = _mixture_ratio_change(p, q, gap, pair.top_p, pair.offset)
     by_p = p * (change_p - mean_p) / 2
+    # Shared by both, p or q would be written.
     pair = apart(pair, ("cpu",))
     p, q, gap = pair_classes(pair, zp, zq)
     change_q = _mixture_ratio_change(q, p, -gap, -pair.top_q, -pair.offset)
